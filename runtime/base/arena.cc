@@ -1,0 +1,75 @@
+#include "base/arena.h"
+
+#include <bit>
+#include <sys/mman.h>
+
+#include "base/syscall.h"
+
+namespace ebb {
+namespace {
+
+void* map_pages(size_t bytes) {
+  const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return is_error(r) ? nullptr : reinterpret_cast<void*>(r);
+}
+
+}  // namespace
+
+unsigned Arena::class_of(size_t bytes) {
+  const unsigned shift = bytes <= 1 ? 0 : static_cast<unsigned>(std::bit_width(bytes - 1));
+  return shift < kMinShift ? kMinShift : shift;
+}
+
+void* Arena::allocate(size_t bytes) {
+  const unsigned shift = class_of(bytes);
+  if (shift > kMaxShift) {
+    const size_t whole = align_up(bytes, kPageSize);
+    void* p = map_pages(whole);
+    if (p) used_ += Bytes{whole};
+    return p;
+  }
+  void* p = nullptr;
+  if (FreeNode* node = free_[shift]) {
+    free_[shift] = node->next;
+    __builtin_memset(static_cast<void*>(node), 0, size_t{1} << shift);
+    p = node;
+  } else {
+    p = carve(shift);
+  }
+  if (p) used_ += Bytes{size_t{1} << shift};
+  return p;
+}
+
+void Arena::release(void* p, size_t bytes) {
+  if (!p) return;
+  const unsigned shift = class_of(bytes);
+  if (shift > kMaxShift) {
+    const size_t whole = align_up(bytes, kPageSize);
+    raw_syscall(SYS_munmap, as_arg(p), static_cast<long>(whole));
+    used_ = used_ - Bytes{whole};
+    return;
+  }
+  free_[shift] = new (p) FreeNode{free_[shift]};
+  used_ = used_ - Bytes{size_t{1} << shift};
+}
+
+// Cuts from the current slab, aligned to the class (at most a page: slabs are page-aligned).
+void* Arena::carve(unsigned shift) {
+  const size_t bytes = size_t{1} << shift;
+  const size_t alignment = bytes < kPageSize ? bytes : kPageSize;
+  size_t skip = slab_ ? align_up(reinterpret_cast<uintptr_t>(slab_), alignment) - reinterpret_cast<uintptr_t>(slab_) : 0;
+  if (!slab_ || skip + bytes > slab_left_) {
+    char* fresh = static_cast<char*>(map_pages(kSlab));
+    if (!fresh) return nullptr;
+    slab_ = fresh;  // what was left of the old slab is lost: less than one largest class
+    slab_left_ = kSlab;
+    skip = 0;
+  }
+  char* p = slab_ + skip;
+  slab_ = p + bytes;
+  slab_left_ -= skip + bytes;
+  return p;
+}
+
+}  // namespace ebb

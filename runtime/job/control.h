@@ -1,0 +1,89 @@
+// The control page of a job: one shared memory file that all processes of a job map, with the budget, what each process
+// holds of it, and counters for the report.
+//
+// The file is a memfd held by `ebb run` (or by the job's first process when the library was preloaded by hand); others
+// open it as /proc/PID/fd/N, named in the environment variable EBB_JOB. Nothing is left when its holders are gone.
+//
+// Plain atomics, no locks: a process may be killed at any instruction. A slot's owner holds an fcntl() lock on the byte
+// at `slot index` of the file; the kernel drops it at death and at exec, so a slot without a lock is free for the next.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace ebb {
+
+inline constexpr uint64_t kControlMagic = 0x31304c5254434245;  // "EBCTRL01"
+inline constexpr uint32_t kControlVersion = 1;
+inline constexpr unsigned kJobSlots = 256;
+inline constexpr unsigned kJobMessages = 8;
+inline constexpr char kJobVariable[] = "EBB_JOB";
+
+using Counter = std::atomic<uint64_t>;
+
+// What one process of the job holds. Written by its owner; read by everyone.
+struct alignas(64) JobSlot {
+  std::atomic<int32_t> pid{0};
+  std::atomic<uint32_t> paged{0};  // 0 free-run, 1 paged
+  Counter charged{};               // bytes of DRAM counted against the budget
+  Counter managed{};               // bytes of managed ranges, resident or not
+  Counter stored{};                // bytes that are in the store only
+  Counter own_bytes{};             // the runtime's own memory
+};
+
+// Sums over the life of the job. Written by all processes with relaxed adds.
+struct JobCounters {
+  Counter evicted_bytes{};       // left DRAM, written or dropped
+  Counter written_bytes{};       // of these, written to the store
+  Counter loaded_bytes{};        // brought back from the store
+  Counter returned_bytes{};      // brought back from limbo
+  Counter zero_bytes{};          // granted as zeros
+  Counter faults{};              // touches that the pager answered
+  Counter stall_ns{};            // time from a fault read by the pager to its answer, summed
+  Counter pager_cpu_ns{};        // processor time of the pager threads
+  Counter read_errors{}, write_errors{}, bad_pages{};
+  Counter over_budget_bytes{};   // the most that had to be kept over the budget (store full or failing)
+  Counter processes{};           // that took a slot
+  Counter paged_processes{};     // that left free-run
+};
+
+struct JobMessage {
+  std::atomic<uint32_t> ready{0};
+  char text[252] = {};
+};
+
+struct JobControl {
+  uint64_t magic = 0;
+  uint32_t version = 0;
+  uint32_t size = 0;
+  Counter budget{};             // bytes; may be changed while the job runs
+  Counter charged{};            // bytes, sum over slots
+  Counter peak_charged{};
+  Counter managed{};            // bytes, sum over slots
+  Counter peak_managed{};
+  Counter stored{};             // bytes in the store only, sum over slots
+  Counter peak_need{};          // the most of charged + stored at one time: what the job would have needed in DRAM
+  Counter peak_own_bytes{};
+  Counter pressure{};           // bytes that a process with too small a share waits for
+  Counter store_bytes{}, peak_store_bytes{};
+  JobCounters counters{};
+  std::atomic<uint32_t> messages{0};  // how many were ever posted
+  JobMessage message[kJobMessages] = {};
+  JobSlot slot[kJobSlots] = {};
+
+  // Leaves a line for the report; the oldest one gives way when there are too many.
+  void post(std::string_view text) {
+    JobMessage& m = message[messages.fetch_add(1, std::memory_order_relaxed) % kJobMessages];
+    m.ready.store(0, std::memory_order_relaxed);
+    const size_t n = text.size() < sizeof m.text - 1 ? text.size() : sizeof m.text - 1;
+    __builtin_memcpy(m.text, text.data(), n);
+    m.text[n] = 0;
+    m.ready.store(1, std::memory_order_release);
+  }
+};
+
+static_assert(sizeof(JobControl) < 64 * 1024);
+
+}  // namespace ebb

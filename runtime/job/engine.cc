@@ -1,0 +1,351 @@
+// The engine: mapping calls. Rules: see engine.h.
+#include "job/engine.h"
+
+#include <cerrno>
+#include <linux/mman.h>
+#include <sys/mman.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "job/state.h"
+
+namespace ebb {
+
+namespace {
+constinit State g_state;
+}
+State& state() { return g_state; }
+
+HookScope::HookScope() {
+  g_state.hooks_waiting.fetch_add(1, std::memory_order_relaxed);
+  g_state.lock.lock();
+  g_state.hooks_waiting.fetch_sub(1, std::memory_order_relaxed);
+}
+HookScope::~HookScope() { g_state.lock.unlock(); }
+
+void settle(State& s, AddressRange range) {
+  if (s.mode.load() != Mode::kPaged || s.pager.settled(range)) return;
+  s.pager.freeze(range);
+  while (!s.pager.settled(range)) {
+    const uint32_t round = s.round.load();
+    s.settling.fetch_add(1);
+    s.lock.unlock();
+    wake_pager(s);
+    futex_wait(s.round, round);
+    s.lock.lock();
+    s.settling.fetch_sub(1);
+  }
+  s.pager.thaw(range);
+}
+
+namespace engine {
+namespace {
+
+long raw_map(void* a, size_t n, int prot, int flags, int fd, off_t offset) {
+  return raw_syscall(SYS_mmap, as_arg(a), static_cast<long>(n), prot, flags, fd, offset);
+}
+
+// Page-aligned range of a call's arguments; empty when they are nonsense, which the kernel then says.
+AddressRange pages_of(const void* address, size_t bytes) {
+  const Address begin = address_of(address);
+  const uint64_t size = align_up(bytes, kPageSize);
+  if (begin.value % kPageSize || begin.value + size < begin.value || (begin.value + size) >> 47) return {};
+  return range_at(begin, size);
+}
+
+bool qualifies(size_t bytes, int prot, int flags) {
+  constexpr int kNeeded = MAP_PRIVATE | MAP_ANONYMOUS;
+  constexpr int kRefused = MAP_SHARED | MAP_STACK | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB | MAP_LOCKED | MAP_32BIT;
+  return bytes >= kSmallestMap && prot == (PROT_READ | PROT_WRITE) && (flags & kNeeded) == kNeeded && !(flags & kRefused);
+}
+
+// Joins the job at the first managed range. False when that fails: the engine is off from then on.
+bool join_job(State& s) {
+  if (s.job.attached()) return true;
+  const Errno e = s.job.attach(s.whole_job ? s.job_path : nullptr, s.budget);
+  if (e) {
+    log_line(LogLevel::kWarning, "cannot join the job ", s.whole_job ? s.job_path : "", " (", errno_name(e.value),
+             "): this process runs without tiering");
+    s.mode.store(Mode::kOff);
+    return false;
+  }
+  s.share.attach(s.job.control(), s.job.slot());
+  return true;
+}
+
+// Before `more` bytes become managed: whether the job outgrows its budget, so that paging has to begin.
+void page_if_needed(State& s, uint64_t more) {
+  if (s.mode.load(std::memory_order_relaxed) != Mode::kFreeRun) return;
+  if (s.share.managed() + Bytes{more} > s.share.limit()) (void)start_paging(s);
+}
+
+// A process that holds much of a job with others must be able to give it back when they need it.
+void page_if_sharing(State& s) {
+  if (s.mode.load(std::memory_order_relaxed) != Mode::kFreeRun || !s.share.shared()) return;
+  if (to_bytes(s.share.own()).count * 4 > s.share.limit().count) (void)start_paging(s);
+}
+
+void adopt(State& s, AddressRange range, bool heap) {
+  if (s.pin_future) return;
+  if (!s.pager.add(range, heap)) log_line(LogLevel::kWarning, "no memory to manage ", Bytes{range.size()});
+  page_if_sharing(s);
+}
+
+// The kernel replaced or removed what was in `range`.
+void gone(State& s, AddressRange range) {
+  if (s.job.attached()) s.pager.remove(range, false);
+}
+
+// Whether any extent of `range` was ever managed, without the lock: most calls are about other memory.
+bool ours(State& s, AddressRange range) {
+  bool any = false;
+  if (range.empty()) return false;
+  if (range.size() > (uint64_t{1} << 40)) return true;
+  s.table.for_each(range, [&](Extent&) { any = true; });
+  return any;
+}
+
+// Reads a byte of every page: the pager brings what is cold. Without the lock; only where the program may read.
+void touch(AddressRange range) {
+  for (Address at = range.begin; at < range.end; at = at + kPageSize)
+    (void)*static_cast<const volatile char*>(at.pointer<char>());
+}
+
+template <class Fn>
+void for_managed_runs(State& s, AddressRange range, Fn fn) {
+  s.table.for_each(range, [&](Extent& e) {
+    e.managed.minus(e.fenced).for_each_run([&](PageRun run) { fn(e.range(run).intersect(range)); });
+  });
+}
+
+// Makes every page of `range` resident and keeps it so (pinned). Drops and takes the lock that the caller holds.
+void bring_in(State& s, AddressRange range) {
+  settle(s, range);
+  s.pager.pin(range, true);
+  if (s.mode.load() != Mode::kPaged) return;
+  while (s.pager.any_cold(range)) {
+    AddressRange part{};
+    for_managed_runs(s, range, [&](AddressRange r) {
+      if (part.empty() && !r.empty() && s.pager.any_cold(r)) part = r;
+    });
+    if (part.empty()) return;  // behind the program's own protection: loaded when it lifts it
+    s.lock.unlock();
+    touch(part);
+    s.lock.lock();
+  }
+}
+
+}  // namespace
+
+bool enabled() { return g_state.mode.load(std::memory_order_relaxed) != Mode::kOff; }
+
+long map(void* address, size_t bytes, int prot, int flags, int fd, off_t offset) {
+  State& s = g_state;
+  if (!enabled()) return raw_map(address, bytes, prot, flags, fd, offset);
+  const bool fits = qualifies(bytes, prot, flags);
+  const bool replaces = (flags & MAP_FIXED) == MAP_FIXED && ours(s, pages_of(address, bytes));
+  if (!fits && !replaces) return raw_map(address, bytes, prot, flags, fd, offset);
+
+  HookScope hook;
+  if (fits && !join_job(s)) return raw_map(address, bytes, prot, flags, fd, offset);
+  if (fits) page_if_needed(s, bytes);
+  if (replaces) settle(s, pages_of(address, bytes));
+  // Populating beyond the budget is not for the kernel to do.
+  const bool paged = s.mode.load() == Mode::kPaged;
+  const long r = raw_map(address, bytes, prot, fits && paged ? flags & ~MAP_POPULATE : flags, fd, offset);
+  if (is_error(r)) return r;
+  const AddressRange range = range_at({static_cast<uint64_t>(r)}, align_up(bytes, kPageSize));
+  if (replaces) gone(s, range);
+  if (fits) adopt(s, range, false);
+  return r;
+}
+
+long map_heap(void* hint, size_t bytes, bool exact) {
+  State& s = g_state;
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+  HookScope hook;
+  const bool managed = enabled() && join_job(s);
+  if (managed) page_if_needed(s, bytes);
+  long r = -ENOMEM;
+  if (hint) {
+    r = raw_map(hint, bytes, PROT_READ | PROT_WRITE, flags | (exact ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+    if (!is_error(r) && ((exact && r != as_arg(hint)) || r % static_cast<long>(kExtentSize))) {
+      raw_syscall(SYS_munmap, r, static_cast<long>(bytes));
+      r = -EEXIST;
+    }
+    if (exact && is_error(r)) return r;
+  }
+  if (is_error(r)) {
+    const uint64_t more = bytes + kExtentSize;
+    r = raw_map(nullptr, more, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (is_error(r)) return r;
+    const uint64_t at = align_up(static_cast<uint64_t>(r), kExtentSize), end = static_cast<uint64_t>(r) + more;
+    if (at > static_cast<uint64_t>(r)) raw_syscall(SYS_munmap, r, static_cast<long>(at) - r);
+    if (end > at + bytes) raw_syscall(SYS_munmap, static_cast<long>(at + bytes), static_cast<long>(end - at - bytes));
+    r = static_cast<long>(at);
+  }
+  raw_syscall(SYS_madvise, r, static_cast<long>(bytes), MADV_HUGEPAGE);
+  if (managed) adopt(s, range_at({static_cast<uint64_t>(r)}, align_up(bytes, kPageSize)), true);
+  return r;
+}
+
+long unmap(void* address, size_t bytes) {
+  State& s = g_state;
+  const AddressRange range = pages_of(address, bytes);
+  if (!enabled() || !ours(s, range)) return raw_syscall(SYS_munmap, as_arg(address), static_cast<long>(bytes));
+  HookScope hook;
+  settle(s, range);
+  const long r = raw_syscall(SYS_munmap, as_arg(address), static_cast<long>(bytes));
+  if (!is_error(r)) gone(s, range);
+  return r;
+}
+
+long advise(void* address, size_t bytes, int advice) {
+  State& s = g_state;
+  const AddressRange range = pages_of(address, bytes);
+  const auto plain = [&] { return raw_syscall(SYS_madvise, as_arg(address), static_cast<long>(bytes), advice); };
+  if (!enabled() || !ours(s, range)) return plain();
+  switch (advice) {
+    case MADV_DONTNEED:
+    case MADV_FREE:
+    case MADV_DONTNEED_LOCKED: {
+      HookScope hook;
+      settle(s, range);
+      // MADV_FREE may give the old contents or zeros until the next write: zeros at once is one of these.
+      const int drop = advice == MADV_FREE && s.mode.load() == Mode::kPaged ? MADV_DONTNEED : advice;
+      const long r = raw_syscall(SYS_madvise, as_arg(address), static_cast<long>(bytes), drop);
+      if (!is_error(r)) s.pager.forget(range);
+      return r;
+    }
+    case MADV_DONTFORK:
+    case MADV_WIPEONFORK: {  // the child's view differs from ours: plain memory then
+      HookScope hook;
+      let_go(s, range);
+      return plain();
+    }
+    case MADV_POPULATE_READ:
+    case MADV_POPULATE_WRITE:
+    case MADV_WILLNEED:
+      if (s.mode.load() == Mode::kPaged) return 0;  // hints; every touch is answered anyway
+      return plain();
+    case MADV_PAGEOUT:
+    case MADV_COLD:
+    case MADV_COLLAPSE:
+      if (s.mode.load() == Mode::kPaged) return 0;
+      return plain();
+    default: return plain();
+  }
+}
+
+namespace {
+long protect_with(void* address, size_t bytes, int prot, int key, bool keyed) {
+  State& s = g_state;
+  const AddressRange range = pages_of(address, bytes);
+  const auto plain = [&] {
+    return keyed ? raw_syscall(SYS_pkey_mprotect, as_arg(address), static_cast<long>(bytes), prot, key)
+                 : raw_syscall(SYS_mprotect, as_arg(address), static_cast<long>(bytes), prot);
+  };
+  if (!enabled() || !ours(s, range)) return plain();
+  HookScope hook;
+  const bool usual = prot == (PROT_READ | PROT_WRITE) && (!keyed || key <= 0);
+  if (!usual) {
+    settle(s, range);
+    s.pager.fence(range, true);
+    return plain();
+  }
+  const long r = plain();
+  if (!is_error(r)) s.pager.fence(range, false);
+  return r;
+}
+}  // namespace
+
+long protect(void* address, size_t bytes, int prot) { return protect_with(address, bytes, prot, 0, false); }
+long protect_key(void* address, size_t bytes, int prot, int key) { return protect_with(address, bytes, prot, key, true); }
+
+long lock(void* address, size_t bytes, unsigned flags) {
+  State& s = g_state;
+  const uint64_t begin = align_down(address_of(address).value, kPageSize);
+  const AddressRange range = pages_of(Address{begin}.pointer(), bytes + (address_of(address).value - begin));
+  const auto plain = [&] { return raw_syscall(SYS_mlock2, as_arg(address), static_cast<long>(bytes), static_cast<long>(flags)); };
+  if (!enabled() || !ours(s, range)) return plain();
+  {
+    HookScope hook;
+    if (flags & MLOCK_ONFAULT) {
+      settle(s, range);
+      s.pager.pin(range, true);
+    } else {
+      bring_in(s, range);
+    }
+  }
+  // Without the lock: the kernel faults pages in here, and the pager answers.
+  const long r = plain();
+  if (is_error(r)) {
+    HookScope hook;
+    s.pager.pin(range, false);
+  }
+  return r;
+}
+
+long unlock(void* address, size_t bytes) {
+  State& s = g_state;
+  const AddressRange range = pages_of(Address{align_down(address_of(address).value, kPageSize)}.pointer(),
+                                      bytes + address_of(address).value % kPageSize);
+  const long r = raw_syscall(SYS_munlock, as_arg(address), static_cast<long>(bytes));
+  if (!is_error(r) && enabled() && ours(s, range)) {
+    HookScope hook;
+    s.pager.pin(range, false);
+  }
+  return r;
+}
+
+long lock_all(int flags) {
+  State& s = g_state;
+  if (enabled()) {
+    HookScope hook;
+    if (flags & MCL_FUTURE) s.pin_future = true;
+    if ((flags & MCL_CURRENT) && s.job.attached()) bring_in(s, {{kPageSize}, {uint64_t{1} << 47}});
+  }
+  const long r = raw_syscall(SYS_mlockall, flags);
+  if (is_error(r) && enabled()) (void)unlock_all();
+  return r;
+}
+
+long unlock_all() {
+  State& s = g_state;
+  const long r = raw_syscall(SYS_munlockall);
+  if (enabled()) {
+    HookScope hook;
+    s.pin_future = false;
+    if (s.job.attached()) s.pager.pin({{kPageSize}, {uint64_t{1} << 47}}, false);
+  }
+  return r;
+}
+
+long resident(void* address, size_t bytes, unsigned char* vector) {
+  State& s = g_state;
+  const long r = raw_syscall(SYS_mincore, as_arg(address), static_cast<long>(bytes), as_arg(vector));
+  const AddressRange range = pages_of(address, bytes);
+  if (is_error(r) || s.mode.load() != Mode::kPaged || !ours(s, range)) return r;
+  for (uint64_t i = 0; i < range.pages().count; ++i) {
+    // `vector` may be cold itself, so it is written without the lock.
+    bool elsewhere;
+    {
+      HookScope hook;
+      elsewhere = s.pager.elsewhere(range.begin + i * kPageSize);
+    }
+    if (elsewhere) vector[i] |= 1;
+  }
+  return r;
+}
+
+void at_exit() {}
+
+}  // namespace engine
+
+void let_go(State& s, AddressRange range) {
+  engine::bring_in(s, range);
+  settle(s, range);
+  s.pager.remove(range, true);
+}
+
+}  // namespace ebb

@@ -1,0 +1,165 @@
+// The engine: start-up and fork. Rules: see engine.h.
+#include <cerrno>
+
+#include "base/log.h"
+#include "base/size.h"
+#include "base/syscall.h"
+#include "job/state.h"
+
+namespace ebb::engine {
+namespace {
+
+std::string_view variable(char** environment, std::string_view name) {
+  for (char** e = environment; e && *e; ++e) {
+    const std::string_view text = *e;
+    if (text.size() > name.size() && text[name.size()] == '=' && text.substr(0, name.size()) == name)
+      return text.substr(name.size() + 1);
+  }
+  return {};
+}
+
+bool copy_to(char* to, size_t room, std::string_view text) {
+  if (text.size() >= room) return false;
+  __builtin_memcpy(to, text.data(), text.size());
+  to[text.size()] = 0;
+  return true;
+}
+
+// MemTotal, for a budget in percent; `ebb run` always passes bytes.
+Bytes memory_of_machine() {
+  struct {
+    long uptime;
+    unsigned long loads[3], total_ram, rest[16];
+  } info = {};
+  raw_syscall(SYS_sysinfo, as_arg(&info));
+  return {info.total_ram};
+}
+
+// The first tier of EBB_SLOW; others are for later versions.
+bool read_tier(State& s, std::string_view spec) {
+  if (spec.empty()) spec = "file:/var/tmp";
+  spec = spec.substr(0, spec.find(','));
+  if (spec.substr(0, 5) != "file:" || spec.size() == 5 || spec[5] != '/') {
+    log_line(LogLevel::kWarning, "EBB_SLOW=", spec, " is not understood (say file:/ABSOLUTE/PATH): running without tiering");
+    return false;
+  }
+  return copy_to(s.slow, sizeof s.slow, spec.substr(5));
+}
+
+struct Forking {
+  uint64_t mask = 0;
+  bool paged = false;
+};
+constinit Forking g_forking;
+
+void rebuild_after_fork(State& s) {
+  s.wake.reset();
+  s.ring.close();
+  s.pages.close();
+  const auto opened = s.pages.open();
+  Errno failed = opened.ok() ? map_slots(s) : opened.error();
+  if (!failed) failed = s.pages.arm_limbo(s.slots).error();
+  if (!failed) failed = s.pager.open(s.slots, s.files.byte_addressable() ? nullptr : &s.ring).error();
+  if (!failed) failed = s.pager.rearm_all();
+  if (!failed) failed = start_pager_thread(s);
+  if (!failed) return;
+  // Cold pages of this child can never be brought back: better an end with a reason than a wrong byte.
+  log_line(LogLevel::kError, "cannot rebuild the pager in a fork child (", errno_name(failed.value),
+           "); its memory is not complete, so it ends here. See `ebb doctor`: limits on descriptors, memory, threads");
+  raw_syscall(SYS_exit_group, 125);
+}
+
+}  // namespace
+
+void boot(char** environment) {
+  State& s = state();
+  const std::string_view dram = variable(environment, "EBB_DRAM");
+  if (dram.empty()) return;
+  const std::string_view verbose = variable(environment, "EBB_VERBOSE");
+  if (verbose.size() == 1 && verbose[0] >= '0' && verbose[0] <= '2') set_log_level(static_cast<LogLevel>(verbose[0] - '0'));
+  const SizeSpec size = parse_size(dram, true);
+  if (size.error != SizeError::kNone) {
+    log_line(LogLevel::kWarning, "EBB_DRAM=", dram, ' ', describe(size.error), "; running without tiering");
+    return;
+  }
+  s.budget = size.is_percent ? percent_of(size.percent_e6, memory_of_machine()) : size.bytes;
+  if (s.budget < kSmallestBudget) {
+    log_line(LogLevel::kWarning, "EBB_DRAM=", dram, " is less than ", kSmallestBudget, "; running without tiering");
+    return;
+  }
+  if (!read_tier(s, variable(environment, "EBB_SLOW"))) return;
+  const std::string_view job = variable(environment, kJobVariable);
+  s.whole_job = !job.empty();
+  if (s.whole_job && !copy_to(s.job_path, sizeof s.job_path, job)) return;
+  s.mode.store(Mode::kFreeRun);
+}
+
+void fork_prepare() {
+  State& s = state();
+  if (!enabled()) return;
+  s.fork_lock.lock();
+  const uint64_t all = ~uint64_t{0};
+  uint64_t mask = 0;
+  raw_syscall(SYS_rt_sigprocmask, 2, as_arg(&all), as_arg(&mask), sizeof mask);
+  s.hooks_waiting.fetch_add(1);
+  s.lock.lock();
+  s.hooks_waiting.fetch_sub(1);
+  // Twice what this process manages is what the job may hold after it.
+  if (s.mode.load() == Mode::kFreeRun && s.job.attached() &&
+      s.share.managed() + to_bytes(s.share.own()) > s.share.limit())
+    (void)start_paging(s);
+  g_forking = {mask, s.mode.load() == Mode::kPaged};
+  if (g_forking.paged) {
+    // Nothing under way, nothing out of sight: what the child inherits is complete.
+    s.park.store(1);
+    s.lock.unlock();
+    wake_pager(s);
+    while (s.park.load() != 2) futex_wait(s.park, 1);
+    s.lock.lock();
+    s.store.seal();
+  }
+}
+
+namespace {
+void leave(State& s) {
+  const uint64_t mask = g_forking.mask;
+  s.lock.unlock();
+  s.fork_lock.unlock();
+  raw_syscall(SYS_rt_sigprocmask, 2, as_arg(&mask), 0, sizeof mask);
+}
+}  // namespace
+
+void fork_parent() {
+  State& s = state();
+  if (!enabled()) return;
+  if (g_forking.paged) {
+    s.park.store(0);
+    futex_wake(s.park, INT_MAX);
+  }
+  leave(s);
+}
+
+void fork_child() {
+  State& s = state();
+  if (!enabled()) return;
+  s.lock.reset_held_by_caller();
+  s.fork_lock.reset_held_by_caller();
+  s.hooks_waiting.store(0);
+  s.settling.store(0);
+  if (s.job.attached()) {
+    if (const Errno e = s.job.take_slot()) {
+      log_line(LogLevel::kError, "the job has too many processes (", errno_name(e.value), "); this one ends here");
+      raw_syscall(SYS_exit_group, 125);
+    }
+    s.share.attach(s.job.control(), s.job.slot());
+    s.pager.recount();
+    if (g_forking.paged) {
+      s.job.slot().paged.store(1);
+      s.share.counters().paged_processes.fetch_add(1);
+      rebuild_after_fork(s);
+    }
+  }
+  leave(s);
+}
+
+}  // namespace ebb::engine

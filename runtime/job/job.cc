@@ -1,0 +1,105 @@
+// Rules: see job.h.
+#include "job/job.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <new>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/syscall.h"
+#include "os/fd.h"
+
+namespace ebb {
+namespace {
+
+Errno errno_of(long r) { return is_error(r) ? Errno{static_cast<int>(-r)} : Errno{}; }
+
+struct flock byte_lock(unsigned slot, short type) {
+  struct flock lock = {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = slot;
+  lock.l_len = 1;
+  return lock;
+}
+
+}  // namespace
+
+Errno Job::attach(const char* path, Bytes budget) {
+  long fd = path ? raw_syscall(SYS_open, as_arg(path), O_RDWR | O_CLOEXEC)
+                 : raw_syscall(SYS_memfd_create, as_arg("ebbtide-job"), 1 /* MFD_CLOEXEC */);
+  if (is_error(fd)) return errno_of(fd);
+  const auto safe = protect_fd(static_cast<int>(fd));
+  if (!safe.ok()) return safe.error();
+  fd = safe.value();
+  if (!path) raw_syscall(SYS_ftruncate, fd, sizeof(JobControl));
+  struct stat st = {};
+  const long known = raw_syscall(SYS_fstat, fd, as_arg(&st));
+  const long map = is_error(known) || st.st_size < static_cast<off_t>(sizeof(JobControl))
+                       ? -EINVAL
+                       : raw_syscall(SYS_mmap, 0, sizeof(JobControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (is_error(map)) {
+    close_protected(static_cast<int>(fd));
+    return errno_of(map);
+  }
+  auto* control = reinterpret_cast<JobControl*>(map);
+  if (!path) {
+    new (control) JobControl;
+    control->magic = kControlMagic;
+    control->version = kControlVersion;
+    control->size = sizeof(JobControl);
+    control->budget.store(budget.count);
+  }
+  if (control->magic != kControlMagic || control->version != kControlVersion || control->size != sizeof(JobControl)) {
+    raw_syscall(SYS_munmap, map, sizeof(JobControl));
+    close_protected(static_cast<int>(fd));
+    return {EINVAL};
+  }
+  fd_ = static_cast<int>(fd);
+  control_ = control;
+  return take_slot();
+}
+
+bool Job::own_lock(unsigned slot) {
+  const struct flock lock = byte_lock(slot, F_WRLCK);
+  return !is_error(raw_syscall(SYS_fcntl, fd_, F_SETLK, as_arg(&lock)));
+}
+
+void Job::clear(JobSlot& slot) {
+  control_->charged.fetch_sub(slot.charged.exchange(0));
+  control_->managed.fetch_sub(slot.managed.exchange(0));
+  control_->stored.fetch_sub(slot.stored.exchange(0));
+  slot.own_bytes.store(0);
+  slot.paged.store(0);
+  slot.pid.store(0);
+}
+
+Errno Job::take_slot() {
+  const auto pid = static_cast<int32_t>(raw_syscall(SYS_getpid));
+  for (unsigned i = 0; i < kJobSlots; ++i) {
+    if (slot_ && slot_ == &control_->slot[i]) continue;  // a fork child: that one is its parent's
+    if (!own_lock(i)) continue;
+    slot_ = &control_->slot[i];
+    clear(*slot_);
+    slot_->pid.store(pid);
+    control_->counters.processes.fetch_add(1);
+    return {};
+  }
+  return {EMFILE};
+}
+
+Bytes Job::reclaim_dead() {
+  Bytes found{};
+  for (unsigned i = 0; i < kJobSlots; ++i) {
+    JobSlot& slot = control_->slot[i];
+    if (&slot == slot_ || slot.pid.load() == 0 || !own_lock(i)) continue;
+    found += Bytes{slot.charged.load()};
+    clear(slot);
+    const struct flock open = byte_lock(i, F_UNLCK);
+    raw_syscall(SYS_fcntl, fd_, F_SETLK, as_arg(&open));
+  }
+  return found;
+}
+
+}  // namespace ebb

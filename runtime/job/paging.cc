@@ -1,0 +1,174 @@
+// Paging: from free-run to paged, and the pager's thread. Rules: raw system calls only; the thread takes the state lock
+// for a round and never waits with it held.
+#include <cerrno>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "job/state.h"
+#include "os/thread.h"
+#include "os/uffd_abi.h"
+
+namespace ebb {
+namespace {
+
+constexpr uint64_t kParkRetryNs = 100'000;
+constexpr uint64_t kReclaimNs = 10'000'000;
+constexpr uint64_t kFewestSlots = 16;
+
+bool give_up(State& s, const char* what, Errno why, const char* mend) {
+  s.paging_failed = true;
+  log_line(LogLevel::kWarning, what, " (", errno_name(why.value), "): this process runs without tiering. ", mend);
+  return false;
+}
+
+uint64_t thread_cpu_ns() {
+  timespec t = {};
+  raw_syscall(SYS_clock_gettime, 3 /* CLOCK_THREAD_CPUTIME_ID */, as_arg(&t));
+  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
+}
+
+// Lets hooks that wait for the lock have it: the thread would take it again before they wake.
+void yield_to_hooks(State& s) {
+  for (int i = 0; i < 64 && s.hooks_waiting.load(std::memory_order_relaxed); ++i) raw_syscall(SYS_sched_yield);
+}
+
+// Processes of the job that were killed gave nothing back. Looked for when room is short, now and then.
+void reclaim_dead(State& s) {
+  const uint64_t now = s.clock.now_ns();
+  if (!s.pager.short_of_room() || now - s.reclaimed_ns < kReclaimNs) return;
+  s.reclaimed_ns = now;
+  (void)s.job.reclaim_dead();
+}
+
+// One round under the lock. Returns how long to sleep.
+uint64_t round(State& s, uint64_t& cpu_seen) {
+  Locked<FutexLock> locked(s.lock);
+  const bool parking = s.park.load() == 1;
+  if (s.share.shared()) reclaim_dead(s);
+  // A fork child holds what its parent holds: room for that is made first.
+  if (parking) s.pager.shrink_for_fork();
+  s.pager.set_draining(parking);
+  s.pager.step();
+  const uint64_t cpu = thread_cpu_ns();
+  s.share.counters().pager_cpu_ns.fetch_add(cpu - cpu_seen, std::memory_order_relaxed);
+  cpu_seen = cpu;
+  const Bytes own = s.pager.own_bytes();
+  s.job.slot().own_bytes.store(own.count, std::memory_order_relaxed);
+  Budget::raise(s.job.control().peak_own_bytes, own.count);
+  s.round.fetch_add(1);
+  if (s.settling.load()) futex_wake(s.round, INT_MAX);
+  if (!parking) return s.pager.idle_ns();
+  if (!s.pager.drained()) return kParkRetryNs;
+  s.park.store(2);
+  futex_wake(s.park, INT_MAX);
+  return 0;
+}
+
+void pager_main(void* argument) {
+  State& s = *static_cast<State*>(argument);
+  const auto opened = s.ring.open();
+  s.opened.store(opened.ok() ? 1 : static_cast<uint32_t>(opened.error().value) + 1);
+  futex_wake(s.opened, INT_MAX);
+  if (!opened.ok()) return;
+  uint64_t cpu_seen = thread_cpu_ns();
+  for (;;) {
+    const uint64_t idle = round(s, cpu_seen);
+    while (s.park.load() == 2) futex_wait(s.park, 2);
+    yield_to_hooks(s);
+    s.ring.wait(s.pages.fault_fd(), s.wake.get(), idle);
+    uint64_t count;
+    raw_syscall(SYS_read, s.wake.get(), as_arg(&count), sizeof count);
+  }
+}
+
+}  // namespace
+
+uint64_t MonotonicClock::now_ns() {
+  timespec t = {};
+  raw_syscall(SYS_clock_gettime, CLOCK_MONOTONIC, as_arg(&t));
+  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
+}
+
+void wake_pager(State& s) {
+  const uint64_t one = 1;
+  raw_syscall(SYS_write, s.wake.get(), as_arg(&one), sizeof one);
+}
+
+Errno map_slots(State& s) {
+  uint64_t count = s.share.limit().count >> 20;
+  count = count < 128 ? 128 : count > 4096 ? 4096 : count;
+  if (!s.slots.empty()) count = s.slots.size() >> kExtentShift;  // a fork child: as many as before, in the same place
+  for (; count >= kFewestSlots; count /= 2) {
+    const uint64_t bytes = count << kExtentShift;
+    long r;
+    if (!s.slots.empty()) {
+      r = raw_syscall(SYS_mmap, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+      if (is_error(r)) return {ENOMEM};
+    } else {
+      const uint64_t more = bytes + kExtentSize;
+      r = raw_syscall(SYS_mmap, 0, static_cast<long>(more), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (is_error(r)) continue;
+      const uint64_t at = align_up(static_cast<uint64_t>(r), kExtentSize), end = static_cast<uint64_t>(r) + more;
+      if (at > static_cast<uint64_t>(r)) raw_syscall(SYS_munmap, r, static_cast<long>(at) - r);
+      if (end > at + bytes) raw_syscall(SYS_munmap, static_cast<long>(at + bytes), static_cast<long>(end - at - bytes));
+      s.slots = range_at({at}, bytes);
+    }
+    // Single pages come and go here; huge ones only by being moved in whole.
+    raw_syscall(SYS_madvise, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), MADV_NOHUGEPAGE);
+    raw_syscall(SYS_madvise, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), MADV_DONTFORK);
+    return {};
+  }
+  return {ENOMEM};
+}
+
+Errno start_pager_thread(State& s) {
+  const long event = raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (is_error(event)) return {static_cast<int>(-event)};
+  const auto safe = protect_fd(static_cast<int>(event));
+  if (!safe.ok()) return safe.error();
+  s.wake.reset(safe.value());
+  s.park.store(0);
+  s.opened.store(0);
+  const auto started = start_thread("ebb-pager", pager_main, &s);
+  if (!started.ok()) return started.error();
+  while (s.opened.load() == 0) futex_wait(s.opened, 0);
+  return {static_cast<int>(s.opened.load()) - 1};
+}
+
+bool start_paging(State& s) {
+  if (s.paging_failed) return false;
+  if (const auto r = s.pages.open(); !r.ok())
+    return give_up(s, "no userfaultfd for kernel-mode faults", r.error(),
+                   "It takes Linux 6.8 and access to /dev/userfaultfd, CAP_SYS_PTRACE or root: see `ebb doctor`");
+  if (const Errno e = s.files.open(s.slow)) return give_up(s, "cannot use the slow tier", e, s.slow);
+  s.store.set_byte_addressable(s.files.byte_addressable());
+  uint64_t seed = 0;
+  if (raw_syscall(SYS_getrandom, as_arg(&seed), sizeof seed, 0) != sizeof seed) seed = s.clock.now_ns();
+  s.store.set_seed(seed);
+  if (const auto probe = s.files.create(); probe.ok())
+    s.files.close(probe.value());
+  else
+    return give_up(s, "cannot create a file on the slow tier", probe.error(), s.slow);
+  if (const Errno e = map_slots(s)) return give_up(s, "no address space for the pager", e, "See `ulimit -v`");
+  if (const auto r = s.pages.arm_limbo(s.slots); !r.ok())
+    return give_up(s, "the kernel does not move pages", r.error(), "See `ebb doctor`");
+  // Opened before the thread starts: its first round finds everything in place (the caller holds the lock).
+  if (const auto r = s.pager.open(s.slots, s.files.byte_addressable() ? nullptr : &s.ring); !r.ok())
+    return give_up(s, "no memory for the pager", r.error(), "");
+  if (const Errno e = start_pager_thread(s)) {
+    s.pager.abandon();
+    return give_up(s, "cannot start the pager", e, "See `ebb doctor`: io_uring, threads");
+  }
+  s.mode.store(Mode::kPaged);
+  s.job.slot().paged.store(1);
+  s.share.counters().paged_processes.fetch_add(1);
+  log_line(LogLevel::kInfo, "paging begins: ", s.share.managed(), " managed, budget ", s.share.limit(), ", slow tier ",
+           s.files.directory());
+  return true;
+}
+
+}  // namespace ebb

@@ -1,0 +1,89 @@
+// State: everything the runtime holds in this process, in one place and constant-initialised: usable before constructors
+// have run, never destroyed. Shared by the parts of the engine; nobody else includes this.
+//
+// Lock order: fork_lock, then lock. A holder of `lock` has all signals blocked and touches no managed memory.
+#pragma once
+
+#include "base/lock.h"
+#include "job/engine.h"
+#include "job/job.h"
+#include "os/linux_pages.h"
+#include "os/tier_files.h"
+#include "os/uring_queue.h"
+#include "pager/pager.h"
+
+namespace ebb {
+
+class MonotonicClock final : public Clock {
+ public:
+  uint64_t now_ns() override;
+};
+
+enum class Mode : int {
+  kOff,      // nothing asked of us, or nothing that we could do
+  kFreeRun,  // the kernel answers all faults; ranges are only counted
+  kPaged,
+};
+
+struct State {
+  FutexLock lock;
+  FutexLock fork_lock;
+  std::atomic<uint32_t> hooks_waiting{0};
+
+  std::atomic<Mode> mode{Mode::kOff};
+  Bytes budget{};
+  bool whole_job = false;  // a control page of `ebb run`, not one of our own
+  char job_path[64] = {};
+  char slow[4096] = {};
+
+  Arena arena;
+  Job job;
+  Budget share;
+  ExtentTable table{arena};
+  LinuxTierFiles files;
+  Store store{arena, files};
+  LinuxPages pages;
+  UringQueue ring;
+  MonotonicClock clock;
+  Pager pager{arena, table, store, share, pages, clock};
+
+  AddressRange slots{};
+  bool paging_failed = false;  // said once; the process stays in free-run
+  bool pin_future = false;     // mlockall(MCL_FUTURE)
+
+  // The pager's thread. `round` counts its rounds, for hooks that wait for transfers to end.
+  ScopedFd wake;
+  std::atomic<uint32_t> round{0};
+  std::atomic<uint32_t> settling{0};  // hooks that wait for `round`
+  std::atomic<uint32_t> park{0};      // 0 run, 1 asked to park, 2 parked
+  uint64_t reclaimed_ns = 0;          // when dead processes were looked for last
+  std::atomic<uint32_t> opened{0};    // 0 starting, 1 running, else errno + 1
+};
+
+State& state();
+
+// The state lock with signals blocked, in turn with the pager's thread.
+class HookScope {
+ public:
+  HookScope();
+  ~HookScope();
+
+ private:
+  SignalsBlocked signals_;
+};
+
+// Begins paging in this process: userfaultfd, slots, store, thread. Under the lock. False (with a warning, once) when
+// something that it needs is missing.
+bool start_paging(State& s);
+// Starts the thread on what start_paging or a fork child prepared, and waits until it runs.
+Errno start_pager_thread(State& s);
+// Lets the thread do a round now.
+void wake_pager(State& s);
+// Waits until no transfer is under way in `range` and returns with it so, under the lock that the caller holds.
+void settle(State& s, AddressRange range);
+// Ends the management of `range`; its contents stay, resident. Drops and takes the lock that the caller holds.
+void let_go(State& s, AddressRange range);
+// Maps the slots. ENOMEM when there is no room for at least a few.
+Errno map_slots(State& s);
+
+}  // namespace ebb

@@ -1,0 +1,229 @@
+// Rules: called by the pager's thread (no libc state) and by hooks under the runtime's lock; raw system calls only.
+#include "os/linux_pages.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <linux/mman.h>
+
+#include "base/check.h"
+#include "base/syscall.h"
+#include "os/uffd_abi.h"
+
+namespace ebb {
+namespace {
+
+constexpr uint64_t kNeeded = abi::kFeatureMove | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID;
+constexpr uint64_t kWanted = kNeeded | abi::kFeaturePoison;
+
+// The kernel answers EAGAIN while someone else holds a page for a moment; one that is held for longer is busy.
+constexpr int kMaxIdleRetries = 1000;
+
+long uffd_ioctl(int fd, unsigned long request, void* arg) {
+  return raw_syscall(SYS_ioctl, fd, static_cast<long>(request), as_arg(arg));
+}
+
+uffdio_range uffd_range(AddressRange r) { return {r.begin.value, r.size()}; }
+
+// A raw userfaultfd for kernel-mode and user-mode faults, API not yet negotiated.
+long raw_userfaultfd() {
+  const long device = raw_syscall(SYS_openat, AT_FDCWD, as_arg("/dev/userfaultfd"), O_RDWR | O_CLOEXEC);
+  if (!is_error(device)) {
+    const long fd = raw_syscall(SYS_ioctl, device, abi::kUserfaultfdNew, O_CLOEXEC | O_NONBLOCK);
+    raw_syscall(SYS_close, device);
+    if (!is_error(fd)) return fd;
+  }
+  return raw_syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+}
+
+Result<void> negotiate(int fd, uint64_t features, uint64_t* offered) {
+  uffdio_api api = {};
+  api.api = UFFD_API;
+  api.features = features;
+  const long r = uffd_ioctl(fd, UFFDIO_API, &api);
+  if (offered) *offered = api.features;
+  if (is_error(r)) return Errno{static_cast<int>(-r)};
+  return {};
+}
+
+}  // namespace
+
+Result<int> open_userfaultfd(uint64_t* features) {
+  // What is offered must be asked on a descriptor of its own: asking is the handshake.
+  const long probe = raw_userfaultfd();
+  if (is_error(probe)) return Errno{static_cast<int>(-probe)};
+  uint64_t offered = 0;
+  const auto asked = negotiate(static_cast<int>(probe), 0, &offered);
+  raw_syscall(SYS_close, probe);
+  if (!asked.ok()) return asked.error();
+  if (features) *features = offered;
+  if ((offered & kNeeded) != kNeeded) return Errno{EINVAL};
+
+  const long fd = raw_userfaultfd();
+  if (is_error(fd)) return Errno{static_cast<int>(-fd)};
+  const auto agreed = negotiate(static_cast<int>(fd), offered & kWanted, nullptr);
+  if (agreed.ok()) return static_cast<int>(fd);
+  raw_syscall(SYS_close, fd);
+  return agreed.error();
+}
+
+Result<void> LinuxPages::open() {
+  const auto fd = open_userfaultfd(nullptr);
+  if (!fd.ok()) return fd.error();
+  const auto safe = protect_fd(fd.value());
+  if (!safe.ok()) return safe.error();
+  uffd_.reset(safe.value());
+
+  const long map = raw_syscall(SYS_openat, AT_FDCWD, as_arg("/proc/self/pagemap"), O_RDONLY | O_CLOEXEC);
+  if (is_error(map)) return Errno{static_cast<int>(-map)};
+  const auto safe_map = protect_fd(static_cast<int>(map));
+  if (!safe_map.ok()) return safe_map.error();
+  pagemap_.reset(safe_map.value());
+  return {};
+}
+
+void LinuxPages::close() {
+  uffd_.reset();
+  pagemap_.reset();
+}
+
+Result<void> LinuxPages::register_range(AddressRange range, uint64_t mode) {
+  uffdio_register reg = {};
+  reg.range = uffd_range(range);
+  reg.mode = mode;
+  const long r = uffd_ioctl(uffd_.get(), UFFDIO_REGISTER, &reg);
+  if (is_error(r)) return Errno{static_cast<int>(-r)};
+  return {};
+}
+
+Result<void> LinuxPages::arm(AddressRange range) {
+  return register_range(range, UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP);
+}
+
+// Write-protect mode without any protected page: registered, which move() demands of its target, and never faulting.
+Result<void> LinuxPages::arm_limbo(AddressRange range) { return register_range(range, UFFDIO_REGISTER_MODE_WP); }
+
+Result<void> LinuxPages::disarm(AddressRange range) {
+  uffdio_range r = uffd_range(range);
+  const long result = uffd_ioctl(uffd_.get(), UFFDIO_UNREGISTER, &r);
+  if (is_error(result)) return Errno{static_cast<int>(-result)};
+  return {};
+}
+
+Progress LinuxPages::move(Address to, Address from, Bytes bytes) {
+  Bytes done{};
+  int idle = 0;
+  while (done < bytes) {
+    abi::UffdMove m = {};
+    m.dst = to.value + done.count;
+    m.src = from.value + done.count;
+    m.len = bytes.count - done.count;
+    m.mode = abi::kMoveAllowSrcHoles;
+    const long r = uffd_ioctl(uffd_.get(), abi::kUffdioMove, &m);
+    if (!is_error(r)) return {bytes, {}};
+    idle = m.move > 0 ? 0 : idle + 1;
+    if (m.move > 0) done += Bytes{static_cast<uint64_t>(m.move)};
+    if (r != -EAGAIN || idle == kMaxIdleRetries) return {done, Errno{static_cast<int>(-r)}};
+  }
+  return {done, {}};
+}
+
+Progress LinuxPages::copy(Address to, const void* from, Bytes bytes) {
+  Bytes done{};
+  int idle = 0;
+  while (done < bytes) {
+    uffdio_copy c = {};
+    c.dst = to.value + done.count;
+    c.src = reinterpret_cast<uintptr_t>(from) + done.count;
+    c.len = bytes.count - done.count;
+    const long r = uffd_ioctl(uffd_.get(), UFFDIO_COPY, &c);
+    if (!is_error(r)) return {bytes, {}};
+    idle = c.copy > 0 ? 0 : idle + 1;
+    if (c.copy > 0) done += Bytes{static_cast<uint64_t>(c.copy)};
+    if (r != -EAGAIN || idle == kMaxIdleRetries) return {done, Errno{static_cast<int>(-r)}};
+  }
+  return {done, {}};
+}
+
+void LinuxPages::wake(AddressRange range) {
+  uffdio_range r = uffd_range(range);
+  uffd_ioctl(uffd_.get(), UFFDIO_WAKE, &r);
+}
+
+Result<void> LinuxPages::protect(AddressRange range, bool on) {
+  uffdio_writeprotect wp = {};
+  wp.range = uffd_range(range);
+  wp.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0;
+  long r;
+  do r = uffd_ioctl(uffd_.get(), UFFDIO_WRITEPROTECT, &wp);
+  while (r == -EAGAIN);
+  if (is_error(r)) return Errno{static_cast<int>(-r)};
+  return {};
+}
+
+Result<void> LinuxPages::poison(AddressRange range) {
+  abi::UffdPoison p = {};
+  p.range = uffd_range(range);
+  const long r = uffd_ioctl(uffd_.get(), abi::kUffdioPoison, &p);
+  if (is_error(r)) return Errno{static_cast<int>(-r)};
+  return {};
+}
+
+void LinuxPages::unshare(AddressRange range) {
+  for (Address at = range.begin; at < range.end; at = at + kPageSize)
+    __atomic_fetch_or(at.pointer<char>(), char{0}, __ATOMIC_RELAXED);
+}
+
+void LinuxPages::discard(AddressRange range) {
+  raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()), MADV_DONTNEED);
+}
+
+bool LinuxPages::populate(AddressRange range) {
+  const long r = raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()),
+                             abi::kMadvPopulateWrite);
+  return !is_error(r);
+}
+
+PageSet LinuxPages::present(Address extent, bool* huge) {
+  PageSet pages;
+  if (huge) *huge = false;
+  abi::PageRegion regions[64];
+  uint64_t at = extent.value;
+  const uint64_t end = extent.value + kExtentSize;
+  while (at < end) {
+    abi::PagemapScan scan = {};
+    scan.size = sizeof scan;
+    scan.start = at;
+    scan.end = end;
+    scan.vec = reinterpret_cast<uintptr_t>(regions);
+    scan.vec_len = 64;
+    scan.category_anyof_mask = abi::kPageIsPresent | abi::kPageIsSwapped;
+    scan.return_mask = abi::kPageIsPresent | abi::kPageIsHuge;
+    const long n = uffd_ioctl(pagemap_.get(), abi::kPagemapScan, &scan);
+    EBB_CHECK(!is_error(n));
+    for (long i = 0; i < n; ++i) {
+      const unsigned first = static_cast<unsigned>((regions[i].start - extent.value) >> kPageShift);
+      const unsigned last = static_cast<unsigned>((regions[i].end - extent.value) >> kPageShift);
+      pages.set(PageRun{first, last - first});
+      if (huge && last - first == kPagesPerExtent) *huge = (regions[i].categories & abi::kPageIsHuge) != 0;
+    }
+    at = scan.walk_end > at ? scan.walk_end : end;
+  }
+  return pages;
+}
+
+unsigned LinuxPages::read_faults(Fault* out, unsigned max) {
+  uffd_msg messages[16];
+  const unsigned wanted = max < 16 ? max : 16;
+  const long bytes = raw_syscall(SYS_read, uffd_.get(), as_arg(messages), static_cast<long>(wanted * sizeof(uffd_msg)));
+  if (bytes <= 0) return 0;
+  unsigned n = 0;
+  for (unsigned i = 0; i < static_cast<unsigned long>(bytes) / sizeof(uffd_msg); ++i) {
+    if (messages[i].event != UFFD_EVENT_PAGEFAULT) continue;
+    const auto& fault = messages[i].arg.pagefault;
+    out[n++] = {Address{fault.address}.page(), fault.feat.ptid, (fault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
+                (fault.flags & UFFD_PAGEFAULT_FLAG_WP) != 0};
+  }
+  return n;
+}
+
+}  // namespace ebb

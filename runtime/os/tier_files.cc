@@ -1,0 +1,92 @@
+// Rules: raw system calls only; called under the state lock by hooks and by the pager's thread.
+#include "os/tier_files.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+
+#include "base/syscall.h"
+#include "base/text.h"
+#include "os/fd.h"
+
+namespace ebb {
+namespace {
+
+Errno errno_of(long r) { return is_error(r) ? Errno{static_cast<int>(-r)} : Errno{}; }
+
+// One mapping covers the whole of a layer's file, whatever it grows to: address space costs nothing.
+constexpr uint64_t kMostMapped = uint64_t{1} << 40;
+
+}  // namespace
+
+Errno LinuxTierFiles::open(const char* path) {
+  size_t n = 0;
+  while (path[n] && n < sizeof directory_ - 1) {
+    directory_[n] = path[n];
+    ++n;
+  }
+  if (path[n]) return {ENAMETOOLONG};
+  directory_[n] = 0;
+  struct statfs fs = {};
+  long r = raw_syscall(SYS_open, as_arg(directory_), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (r == -ENOTDIR || r == -ENOENT) {  // a file's name: its directory
+    while (n > 1 && directory_[n - 1] != '/') --n;
+    if (n > 1) --n;
+    directory_[n] = 0;
+    r = raw_syscall(SYS_open, as_arg(directory_), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  }
+  if (is_error(r)) return errno_of(r);
+  const long known = raw_syscall(SYS_fstatfs, r, as_arg(&fs));
+  raw_syscall(SYS_close, r);
+  if (is_error(known)) return errno_of(known);
+  byte_addressable_ = fs.f_type == TMPFS_MAGIC;
+  map_bytes_ = align_up(static_cast<uint64_t>(fs.f_blocks) * static_cast<uint64_t>(fs.f_bsize), kExtentSize);
+  if (map_bytes_ == 0 || map_bytes_ > kMostMapped) map_bytes_ = kMostMapped;
+  return {};
+}
+
+Result<int> LinuxTierFiles::create() {
+  const int direct = byte_addressable_ ? 0 : O_DIRECT;
+  long fd = raw_syscall(SYS_open, as_arg(directory_), O_TMPFILE | O_RDWR | O_CLOEXEC | direct, 0600);
+  if (fd == -EINVAL && direct) fd = raw_syscall(SYS_open, as_arg(directory_), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL) {  // file systems without O_TMPFILE
+    static constinit unsigned serial = 0;
+    TextBuffer<4200> name;
+    name << directory_ << "/.ebbtide-" << raw_syscall(SYS_getpid) << '-' << ++serial;
+    fd = raw_syscall(SYS_open, as_arg(name.c_str()), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | direct, 0600);
+    if (fd == -EINVAL && direct)
+      fd = raw_syscall(SYS_open, as_arg(name.c_str()), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (!is_error(fd)) raw_syscall(SYS_unlink, as_arg(name.c_str()));
+  }
+  if (is_error(fd)) return errno_of(fd);
+  return protect_fd(static_cast<int>(fd));
+}
+
+Errno LinuxTierFiles::reserve(int fd, uint64_t offset, uint64_t bytes) {
+  long r;
+  do r = raw_syscall(SYS_fallocate, fd, 0, static_cast<long>(offset), static_cast<long>(bytes));
+  while (r == -EINTR);
+  // File systems without fallocate: the write itself will tell.
+  return r == -EOPNOTSUPP ? Errno{} : errno_of(r);
+}
+
+void LinuxTierFiles::punch(int fd, uint64_t offset, uint64_t bytes) {
+  raw_syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<long>(offset),
+              static_cast<long>(bytes));
+}
+
+char* LinuxTierFiles::map(int fd) {
+  const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(map_bytes_), PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_NORESERVE, fd, 0);
+  return is_error(r) ? nullptr : reinterpret_cast<char*>(r);
+}
+
+void LinuxTierFiles::unmap(char* mapping) { raw_syscall(SYS_munmap, as_arg(mapping), static_cast<long>(map_bytes_)); }
+
+void LinuxTierFiles::copy_out(char* to, const char* from, uint64_t bytes) { __builtin_memcpy(to, from, bytes); }
+
+void LinuxTierFiles::close(int fd) { close_protected(fd); }
+
+}  // namespace ebb

@@ -1,0 +1,32 @@
+// TierFiles on Linux: unlinked files in a directory of the tier, with O_DIRECT where the file system has it; on tmpfs
+// and DAX file systems a shared mapping besides.
+#pragma once
+
+#include "os/kernel.h"
+
+namespace ebb {
+
+class LinuxTierFiles final : public TierFiles {
+ public:
+  // `path` is an absolute directory, or a file in whose directory to work; copied. Learns what kind of tier it is.
+  // Errors: ENOENT, EACCES, EROFS, ENAMETOOLONG, ...
+  Errno open(const char* path);
+  // Memory, not a device: pages are copied, not read.
+  bool byte_addressable() const { return byte_addressable_; }
+  const char* directory() const { return directory_; }
+
+  Result<int> create() override;
+  Errno reserve(int fd, uint64_t offset, uint64_t bytes) override;
+  void punch(int fd, uint64_t offset, uint64_t bytes) override;
+  char* map(int fd) override;
+  void unmap(char* mapping) override;
+  void copy_out(char* to, const char* from, uint64_t bytes) override;
+  void close(int fd) override;
+
+ private:
+  char directory_[4096] = {};
+  uint64_t map_bytes_ = 0;
+  bool byte_addressable_ = false;
+};
+
+}  // namespace ebb

@@ -1,0 +1,299 @@
+// Eviction: which pages leave DRAM, and how they leave it. Rules: see pager.h.
+//
+// A victim is moved out of sight first (limbo). A touch brings it back and shows that it is in use; silence lets it go:
+// unchanged pages are dropped, zero pages forgotten, the rest written. Nothing here can race with the program: what is
+// out of sight does not change.
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "pager/pager.h"
+
+namespace ebb {
+namespace {
+
+constexpr unsigned kMaxWrites = 32;
+constexpr unsigned kMainShare = 8;              // of so many victims one is from the main queue, even while a scan runs
+constexpr uint64_t kStaleNs = 1'000'000'000;    // read ahead and not touched for so long: given up
+constexpr uint64_t kBlockedNs = 1'000'000'000;  // after a failed write, before the next try
+constexpr unsigned kLooks = 256;                // extents passed over in one search
+constexpr uint64_t kPatienceNs = 200'000'000;   // how long a touch waits for room before the budget gives way
+
+}  // namespace
+
+// Free room that is kept so that a touch need not wait for an eviction.
+Pages Pager::headroom() const {
+  // As much as read-ahead needs to keep a device busy.
+  const uint64_t share = pages_covering(budget_.limit()).count / 24;
+  const uint64_t least = kPagesPerExtent + 128, most = 16384;
+  return {share < least ? least : share > most ? most : share};
+}
+
+// Charges `wanted`, evicting for it as far as that is possible at once.
+bool Pager::make_room(Pages wanted) {
+  if (wanted.count == 0) return true;
+  bool more = true;
+  for (int tries = 0; tries < 10; ++tries) {
+    if (budget_.try_charge(wanted)) {
+      starved_since_ns_ = 0;
+      return true;
+    }
+    if (slots_.drop_spare(wanted).count) continue;
+    if (!more) break;
+    more = evict_step();
+  }
+  // Nothing is on its way out and nothing can be (all is locked, or the store takes nothing): rather over the budget
+  // than a program that hangs.
+  if (!starved_since_ns_) starved_since_ns_ = now_ns_;
+  if (!transfers_ && now_ns_ - starved_since_ns_ > kPatienceNs) {
+    budget_.charge(wanted);
+    const int64_t over = -budget_.room();
+    if (over > 0) Budget::raise(budget_.counters().over_budget_bytes, static_cast<uint64_t>(over) << kPageShift);
+    return true;
+  }
+  starved_ = true;
+  return false;
+}
+
+void Pager::balance() {
+  const Pages target = headroom();
+  for (int steps = 0; steps < 64; ++steps) {
+    const int64_t missing = static_cast<int64_t>(target.count) - budget_.room();
+    if (missing <= 0) return;
+    if (slots_.drop_spare({static_cast<uint64_t>(missing)}).count) continue;
+    if (missing <= static_cast<int64_t>(leaving_.count) && !starved_) return;  // enough is on its way out
+    if (!evict_step()) return;
+  }
+}
+
+void Pager::shrink_for_fork() {
+  draining_ = false;
+  now_ns_ = clock_.now_ns();
+  while (budget_.room() < static_cast<int64_t>(budget_.own().count)) {
+    if (slots_.drop_spare({kPagesPerExtent}).count) continue;
+    if (leaving_.count && budget_.room() + static_cast<int64_t>(leaving_.count) >= static_cast<int64_t>(budget_.own().count)) return;
+    if (!evict_step()) return;
+  }
+}
+
+// One move towards less DRAM in use. False when nothing can be done now.
+bool Pager::evict_step() {
+  if (drop_ready()) return true;
+  Extent* oldest = limbo_.front();
+  const uint64_t probed = pages_covering(budget_.limit()).count / kPagesPerExtent / 32;
+  const uint64_t most = probed < 2 ? 2 : probed > 64 ? 64 : probed;
+  if (oldest && (oldest->urgent || limbo_.size() > most) && evict_aside(*oldest)) return true;
+  if (Extent* victim = pick_victim()) {
+    const bool urgent = victim->queue == Queue::kProbation;
+    dequeue(*victim);
+    if (move_aside(*victim, victim->evictable().minus(victim->writing), urgent)) return true;
+    return true;  // not movable now; it waits at the end of the queue
+  }
+  oldest = limbo_.front();
+  return oldest && evict_aside(*oldest);
+}
+
+// Pages that were read before they were asked for and were not touched: free to drop.
+bool Pager::drop_ready() {
+  Extent* e = ready_.front();
+  if (!e || e->frozen) return false;
+  const uint64_t share = pages_covering(budget_.limit()).count / 12;
+  if (now_ns_ - e->aside_since_ns < kStaleNs && ready_pages_.count < share) return false;
+  return evict_aside(*e);
+}
+
+// Sends what waits in the slot to the store. True when something left or is leaving.
+bool Pager::evict_aside(Extent& e) {
+  if (e.frozen) {  // a hook has it; let the others pass
+    const Away away = e.away;
+    set_away(e, Away::kNone);
+    set_away(e, away);
+    return false;
+  }
+  const PageSet pages = e.aside.minus(e.writing);
+  PageSet dropped = pages & e.pristine, dirty;
+  if (!e.read_ahead && dropped.any()) neighbours_.dropped(dropped.count());
+  PageSet zero;
+  const PageSet unknown = pages.minus(dropped);
+  for (unsigned i = unknown.next(0); i < kPagesPerExtent; i = unknown.next(i + 1)) {
+    const void* page = slots_.address(e.slot, i).pointer();
+    if (is_zero_page(page))
+      zero.set(i);
+    else if (e.stored.test(i) && hash_page(page, store_.place(e, i).seed) == e.hashes[i])
+      dropped.set(i);
+    else
+      dirty.set(i);
+  }
+  store_.forget(e, zero);
+  const PageSet gone = dropped | zero;
+  e.aside.remove(gone);
+  ready_pages_ -= (e.pristine & gone).pages();
+  e.pristine.remove(gone);
+  touch_cold_count(dropped.count());
+  budget_.counters().evicted_bytes.fetch_add(to_bytes(gone.pages()).count, std::memory_order_relaxed);
+  if (dirty.none()) {
+    leave_slot_if_idle(e);
+    return true;
+  }
+  return write_out(e, dirty) || gone.any();
+}
+
+bool Pager::write_out(Extent& e, const PageSet& dirty) {
+  if (now_ns_ < store_blocked_until_ns_) return give_up_eviction(e), false;
+  const auto entry = store_.writable(e);
+  if (!entry.ok() || !hashes(e)) {
+    write_failed(entry.ok() ? Errno{ENOMEM} : entry.error());
+    return give_up_eviction(e), false;
+  }
+  StoreEntry& to = *entry.value();
+  PageSet left;
+  for (PageRun run = dirty.next_run(0); !run.empty(); run = dirty.next_run(run.end())) {
+    while (run.count) {
+      const PageRun piece = {run.first, run.count < 256 ? run.count : 256};
+      if (!write_piece(e, to, piece)) return left.any();
+      left.set(piece);
+      run = {piece.end(), run.count - piece.count};
+    }
+  }
+  // All of it is on its way: the slot is given back by the last completion.
+  if (e.aside.minus(e.writing).none()) set_away(e, Away::kNone);
+  leave_slot_if_idle(e);
+  return true;
+}
+
+bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
+  const SlotPlace place = store_.place_in(entry, piece.first);
+  const PageSet pages = PageSet::of(piece);
+  if (!place.mapped && writes_ >= kMaxWrites) return false;
+  for (unsigned i = piece.first; i < piece.end(); ++i)
+    e.hashes[i] = hash_page(slots_.address(e.slot, i).pointer(), store_.place_in(entry, i).seed);
+  const uint64_t bytes = uint64_t{piece.count} * kPageSize;
+  if (place.mapped) {
+    store_.copy_out(place.mapped, slots_.address(e.slot, piece.first).pointer<char>(), bytes);
+    store_.commit(e, entry, pages);
+    e.aside.remove(pages);
+    touch_cold_count(piece.count);
+    budget_.counters().written_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    budget_.counters().evicted_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    return true;
+  }
+  if (!submit(e, piece, true, &entry, place)) {
+    store_.forget(e, pages & e.stored);  // the hashes are of the new contents now
+    return false;
+  }
+  e.writing |= pages;
+  leaving_ += pages.pages();
+  return true;
+}
+
+// The store takes nothing now: rather over the budget than lost.
+void Pager::give_up_eviction(Extent& e) {
+  move_home(e, e.aside.minus(e.writing));
+  for (unsigned i = e.aside.next(0); i < kPagesPerExtent; i = e.aside.next(i + 1))
+    if (!e.writing.test(i)) copy_from_slot(e, {i, 1});
+  e.skip = 8;
+  leave_slot_if_idle(e);
+}
+
+void Pager::write_failed(Errno error) {
+  budget_.counters().write_errors.fetch_add(1, std::memory_order_relaxed);
+  if (now_ns_ >= store_blocked_until_ns_) {
+    TextBuffer<200> text;
+    text << "the slow tier took no more pages (" << errno_name(error.value)
+         << "); the job keeps them in DRAM, over its budget if it must. Free space on the tier or give it another with --slow";
+    budget_.job().post(text.view());
+    log_text(LogLevel::kWarning, text.view());
+  }
+  store_blocked_until_ns_ = now_ns_ + kBlockedNs;
+}
+
+bool Pager::eligible(Extent& e) {
+  return !e.frozen && !e.transfers && e.slot == kNoSlot && (!e.armed || e.evictable().any());
+}
+
+// The next extent to go: behind a scan while one runs, else the next of the clock that is not known to be in use.
+Extent* Pager::pick_victim() {
+  if (now_ns_ < store_blocked_until_ns_) return nullptr;
+  const uint64_t keep = pages_covering(budget_.limit()).count / kPagesPerExtent / 8;
+  const bool scan = probation_.size() > keep || main_.empty();
+  if (scan && (++turn_ % kMainShare || main_.empty())) {
+    for (uint64_t n = probation_.size() < kLooks ? probation_.size() : kLooks; n; --n) {
+      Extent* e = probation_.front();
+      probation_.remove(*e);
+      probation_.push_back(*e);
+      if (eligible(*e) && (e->armed || arm_and_look(*e)) && e->evictable().any()) return e;
+    }
+  }
+  for (uint64_t n = main_.size() < kLooks ? main_.size() : kLooks; n; --n) {
+    Extent* e = main_.front();
+    main_.remove(*e);
+    main_.push_back(*e);
+    if (!eligible(*e)) continue;
+    if (e->skip) {
+      --e->skip;
+      continue;
+    }
+    if (!e->armed && !arm_and_look(*e)) continue;
+    if (e->resident.none()) {
+      dequeue(*e);
+      continue;
+    }
+    if (e->evictable().any()) return e;
+  }
+  return nullptr;
+}
+
+// Takes an extent back from the kernel and learns which of its pages exist. False when the kernel refuses.
+bool Pager::arm_and_look(Extent& e) {
+  if (const Errno failed = arm_extent(e)) {
+    e.skip = 255;
+    log_line(LogLevel::kInfo, "cannot watch ", e.base, ": ", errno_name(failed.value));
+    return false;
+  }
+  const PageSet was = e.resident;
+  e.resident = ops_.present(e.base, nullptr) & e.managed;
+  budget_.release(was.minus(e.resident).pages());
+  if (e.hashes == nullptr) e.heat = 0;
+  return true;
+}
+
+// Out of the program's sight. False when nothing could be moved.
+bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
+  e.slot = slots_.take_empty();
+  if (e.slot == kNoSlot) {
+    enqueue(e, Queue::kMain);
+    return false;
+  }
+  PageSet moved;
+  PageSet stuck;
+  pages.for_each_run([&](PageRun run) {
+    unsigned at = run.first;
+    bool unshared = false;
+    while (at < run.end()) {
+      const Progress p = ops_.move(slots_.address(e.slot, at), e.page(at), Bytes{uint64_t{run.end() - at} * kPageSize});
+      const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
+      moved.set(PageRun{at, done});
+      at += done;
+      if (done) unshared = false;
+      if (at >= run.end()) return;
+      if (p.error.value == EBUSY && !unshared && ops_.present(e.base, nullptr).test(at)) {
+        ops_.unshare(range_at(e.page(at), kPageSize));  // shared since a fork, or pinned: once more
+        unshared = true;
+        continue;
+      }
+      stuck.set(at++);
+      unshared = false;
+    }
+  });
+  slots_.entered(e.slot, moved);
+  e.resident.remove(moved);
+  e.aside |= moved;
+  e.urgent = urgent;
+  e.touches = 0;
+  if (stuck.any()) e.skip = 8;  // pinned, or in a mapping that the kernel will not move from
+  if (moved.any()) set_away(e, Away::kLimbo, urgent);
+  leave_slot_if_idle(e);
+  return moved.any();
+}
+
+}  // namespace ebb

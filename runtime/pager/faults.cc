@@ -1,0 +1,213 @@
+// Faults: what happens when the program touches a page that is not there. Rules: see pager.h.
+#include "base/check.h"
+#include "base/log.h"
+#include "pager/pager.h"
+
+namespace ebb {
+namespace {
+
+alignas(kPageSize) constinit const char kZeros[kPagesPerBlock * kPageSize] = {};
+
+// An extent that is touched within this time after it went aside is in steady use.
+constexpr uint64_t kHotNs = 1'000'000;
+constexpr uint8_t kMaxHeat = 5;
+
+PageRun block_of(unsigned i) {
+  return {static_cast<unsigned>(align_down(i, kPagesPerBlock)), static_cast<unsigned>(kPagesPerBlock)};
+}
+
+}  // namespace
+
+void Pager::read_faults() {
+  Fault faults[16];
+  for (;;) {
+    const unsigned n = ops_.read_faults(faults, 16);
+    for (unsigned i = 0; i < n; ++i) {
+      budget_.counters().faults.fetch_add(1, std::memory_order_relaxed);
+      // Without memory for the list the fault is served now or, after a wake-up, comes again.
+      if (!waiters_.push_back({faults[i].address, now_ns_})) ops_.wake(range_at(faults[i].address, kPageSize));
+    }
+    if (n < 16) return;
+  }
+}
+
+void Pager::serve_waiters() {
+  starved_ = false;
+  size_t kept = 0;
+  for (size_t i = 0; i < waiters_.size(); ++i) {
+    const Waiter w = waiters_[i];
+    if (!serve(w.page)) {
+      waiters_[kept++] = w;
+      continue;
+    }
+    budget_.counters().stall_ns.fetch_add(clock_.now_ns() - w.since_ns, std::memory_order_relaxed);
+  }
+  while (waiters_.size() > kept) waiters_.pop_back();
+}
+
+// True when the thread that faulted goes on (or will fault again); false when it has to wait.
+bool Pager::serve(Address fault) {
+  Extent* e = table_.find(fault);
+  const unsigned i = fault.page_in_extent();
+  if (!e || !e->managed.test(i) || !e->armed) {
+    ops_.wake(range_at(fault, kPageSize));
+    return true;
+  }
+  if (e->frozen) return false;
+  if (e->resident.test(i)) {
+    recheck(*e, i);
+    if (e->resident.test(i)) return true;
+  }
+  if (e->loading.test(i)) {
+    e->wanted.set(i);
+    return false;
+  }
+  if (e->aside.test(i)) return bring_back(*e, i);
+  if (e->stored.test(i)) return demand_load(*e, i);
+  return grant_zeros(*e, i);
+}
+
+// A fault on a page that we believe is there: answered already, or the program dropped it by a raw system call that we
+// did not see; then it reads as zeros, as it would without us.
+void Pager::recheck(Extent& e, unsigned i) {
+  const PageSet present = ops_.present(e.base, nullptr);
+  const PageSet gone = e.resident.minus(present);
+  if (gone.test(i)) {
+    e.resident.remove(gone);
+    budget_.release(gone.pages());
+    store_.forget(e, gone.minus(e.writing));
+    return;
+  }
+  ops_.wake(range_at(e.page(i), kPageSize));
+}
+
+bool Pager::bring_back(Extent& e, unsigned i) {
+  const bool ahead = e.pristine.test(i);
+  if (e.writing.test(i)) return copy_from_slot(e, {i, 1});
+
+  const PageSet movable = e.aside.minus(e.writing);
+  PageSet back = movable & PageSet::of(block_of(i));
+  if (ahead) {
+    const bool stream = e.read_ahead;
+    if (stream) {
+      back = movable & e.pristine;
+      Stream& s = loads_.observe(e.page(i).value >> kPageShift);
+      const uint64_t end = (e.base.value >> kPageShift) + kPagesPerExtent;
+      Streams::provided(s, s.direction > 0 ? end : (e.base.value >> kPageShift) - 1);
+    } else {
+      neighbours_.touched((back & e.pristine).count());
+    }
+  } else {
+    ++e.touches;
+    const unsigned out = e.aside.count();
+    const bool hot = e.touches == 1 && now_ns_ - e.aside_since_ns < kHotNs;
+    if (hot || e.touches * kPagesPerBlock * 3 >= out) {  // a quarter of its blocks was touched
+      back = movable;
+      if (e.heat < kMaxHeat) ++e.heat;
+      e.skip = static_cast<uint8_t>((1u << e.heat) - 1);
+    }
+    budget_.counters().returned_bytes.fetch_add(to_bytes(back.pages()).count, std::memory_order_relaxed);
+  }
+  move_home(e, back);
+  if (e.aside.test(i)) return copy_from_slot(e, {i, 1});  // the kernel would not move it
+  return e.resident.test(i);
+}
+
+// For pages that cannot be moved: being written just now, or in a mapping whose protection differs from the slot's.
+bool Pager::copy_from_slot(Extent& e, PageRun run) {
+  budget_.charge({run.count});
+  const Progress p = ops_.copy(e.page(run.first), slots_.address(e.slot, run.first).pointer(),
+                               Bytes{uint64_t{run.count} * kPageSize});
+  const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
+  const PageSet copied = PageSet::of({run.first, done});
+  if (done < run.count) budget_.release({run.count - done});
+  e.resident |= copied;
+  ready_pages_ -= (e.pristine & copied).pages();
+  e.aside.remove(copied);
+  e.pristine.remove(copied);
+  if (done < run.count) ops_.wake(e.range(run));  // gone by a raw munmap, or there already: the thread looks again
+  leave_slot_if_idle(e);
+  return true;
+}
+
+void Pager::move_home(Extent& e, const PageSet& pages) {
+  PageSet moved;
+  pages.for_each_run([&](PageRun run) {
+    unsigned at = run.first;
+    while (at < run.end()) {
+      const unsigned left = run.end() - at;
+      const Progress p = ops_.move(e.page(at), slots_.address(e.slot, at), Bytes{uint64_t{left} * kPageSize});
+      const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
+      moved.set(PageRun{at, done});
+      at += done;
+      if (at >= run.end()) return;
+      // The slot's page stays where it is; whoever needs it gets a copy. Try the next one.
+      ++at;
+    }
+  });
+  slots_.left(e.slot, moved);
+  ready_pages_ -= (e.pristine & moved).pages();
+  e.resident |= moved;
+  e.aside.remove(moved);
+  e.pristine.remove(moved);
+  leave_slot_if_idle(e);
+}
+
+// Gives the slot back once nothing of the extent is in it, and the extent its place among the resident ones.
+void Pager::leave_slot_if_idle(Extent& e) {
+  if (e.aside.none()) {
+    set_away(e, Away::kNone);
+    if (e.slot != kNoSlot && e.writing.none() && e.loading.none()) {
+      slots_.give(e.slot);
+      e.slot = kNoSlot;
+    }
+  }
+  if (e.queue == Queue::kNone && e.resident.any() && e.away == Away::kNone)
+    enqueue(e, e.read_ahead ? Queue::kProbation : Queue::kMain);
+  if (e.aside.none() && e.loading.none()) {
+    e.read_ahead = false;
+    e.touches = 0;
+  }
+}
+
+bool Pager::grant_zeros(Extent& e, unsigned i) {
+  const uint64_t page = e.page(i).value >> kPageShift;
+  Stream& s = fills_.observe(page);
+  const PageSet nothing_else = e.aside | e.loading | e.stored | e.writing | e.fenced | e.pinned;
+  if (s.hits >= Streams::kBelieved && nothing_else.none() && s.direction > 0 && grant_whole(e)) {
+    Streams::provided(s, (e.base.value >> kPageShift) + kPagesPerExtent);
+    return true;
+  }
+  const PageRun gap = (e.empty() & PageSet::of(block_of(i))).next_run(i);
+  PageRun run = {i, gap.first == i ? gap.count : 1};
+  if (!make_room({run.count})) {
+    run.count = 1;
+    if (!make_room({1})) return false;
+  }
+  const Progress p = ops_.copy(e.page(i), kZeros, Bytes{uint64_t{run.count} * kPageSize});
+  const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
+  if (done < run.count) {
+    budget_.release({run.count - done});
+    ops_.wake(range_at(e.page(i), kPageSize));
+  }
+  e.resident.set(PageRun{i, done});
+  Streams::provided(s, page + (done ? done : 1));
+  budget_.counters().zero_bytes.fetch_add(uint64_t{done} * kPageSize, std::memory_order_relaxed);
+  if (e.queue == Queue::kNone && e.away == Away::kNone) enqueue(e, Queue::kMain);
+  return true;
+}
+
+// A walk through fresh memory: the whole extent is charged at once and given to the kernel, huge page and all, until
+// its turn comes to be looked at.
+bool Pager::grant_whole(Extent& e) {
+  const Pages more = e.managed.minus(e.resident).pages();
+  if (!make_room(more)) return false;
+  e.resident = e.managed;
+  e.armed = false;
+  budget_.counters().zero_bytes.fetch_add(to_bytes(more).count, std::memory_order_relaxed);
+  if (e.queue == Queue::kNone) enqueue(e, Queue::kMain);
+  disarm_extent(e);
+  return true;
+}
+
+}  // namespace ebb

@@ -1,0 +1,140 @@
+// The pager's rounds, queues and arming. Rules: see pager.h.
+#include "pager/pager.h"
+
+#include "base/check.h"
+
+namespace ebb {
+namespace {
+
+constexpr uint64_t kAskAgainNs = 500'000;        // something waits for room
+constexpr uint64_t kSiblingsNs = 20'000'000;     // other processes of the job may need room
+constexpr uint64_t kNothingNs = 10'000'000'000;  // nobody does
+
+}  // namespace
+
+Result<void> Pager::open(AddressRange slot_range, IoQueue* io) {
+  EBB_CHECK(drained());
+  io_ = io;
+  const auto opened = slots_.open(slot_range);
+  if (!opened.ok()) return opened;
+  waiters_.clear();
+  starved_ = false;
+  paged_ = true;
+  return {};
+}
+
+void Pager::step() {
+  now_ns_ = clock_.now_ns();
+  reap();
+  read_faults();
+  if (draining_) {
+    // Nothing new begins. Everything home or away: limbo returns, what was read ahead is dropped.
+    while (Extent* e = ready_.front()) {
+      if (e->aside.minus(e->pristine).none())
+        drop_pristine(*e);
+      else
+        settle_extent(*e);
+    }
+    for (Extent* e = limbo_.front(); e; e = limbo_.front()) settle_extent(*e);
+  } else {
+    serve_waiters();
+    read_ahead();
+    balance();
+    if (starved_) serve_waiters();
+  }
+  if (io_) io_->flush();
+}
+
+uint64_t Pager::idle_ns() const {
+  if (starved_ || !waiters_.empty()) return kAskAgainNs;
+  return budget_.shared() ? kSiblingsNs : kNothingNs;
+}
+
+void Pager::enqueue(Extent& e, Queue q) {
+  EBB_CHECK(e.queue == Queue::kNone);
+  e.queue = q;
+  (q == Queue::kMain ? main_ : probation_).push_back(e);
+}
+
+void Pager::dequeue(Extent& e) {
+  if (e.queue == Queue::kNone) return;
+  (e.queue == Queue::kMain ? main_ : probation_).remove(e);
+  e.queue = Queue::kNone;
+}
+
+void Pager::set_away(Extent& e, Away away, bool front) {
+  if (e.away != Away::kNone) (e.away == Away::kLimbo ? limbo_ : ready_).remove(e);
+  e.away = away;
+  if (away == Away::kNone) {
+    e.urgent = false;
+    return;
+  }
+  e.aside_since_ns = now_ns_;
+  AwayList& list = away == Away::kLimbo ? limbo_ : ready_;
+  front ? list.push_front(e) : list.push_back(e);
+}
+
+void Pager::touch_cold_count(int64_t pages) {
+  cold_pages_ += pages;
+  budget_.set_cold({static_cast<uint64_t>(cold_pages_ > 0 ? cold_pages_ : 0)});
+}
+
+Errno Pager::arm_extent(Extent& e) {
+  Errno failed{};
+  e.managed.for_each_run([&](PageRun run) {
+    if (failed) return;
+    const auto r = ops_.arm(e.range(run));
+    if (!r.ok()) failed = r.error();
+  });
+  if (!failed) e.armed = true;
+  return failed;
+}
+
+void Pager::disarm_extent(Extent& e) {
+  e.managed.for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
+  e.armed = false;
+}
+
+// Read ahead and not touched: the store has it.
+void Pager::drop_pristine(Extent& e) {
+  const PageSet gone = e.aside & e.pristine;
+  e.aside.remove(gone);
+  e.pristine.remove(gone);
+  ready_pages_ -= gone.pages();
+  touch_cold_count(gone.count());
+  leave_slot_if_idle(e);
+}
+
+// Everything that is out of sight comes home, except what is being written: that is waited for.
+void Pager::settle_extent(Extent& e) {
+  drop_pristine(e);
+  if (e.aside.any()) {
+    move_home(e, e.aside);
+    for (unsigned i = e.aside.next(0); i < kPagesPerExtent; i = e.aside.next(i + 1)) copy_from_slot(e, {i, 1});
+  }
+  if (e.away != Away::kNone) set_away(e, Away::kNone);
+  leave_slot_if_idle(e);
+}
+
+void Pager::recount() {
+  Pages managed{}, resident{};
+  table_.for_all([&](Extent& e) {
+    managed += e.managed.pages();
+    resident += e.resident.pages();
+    e.frozen = 0;  // the hooks that froze it were other threads
+  });
+  budget_.add_managed(managed);
+  budget_.charge(resident);
+  touch_cold_count(0);
+}
+
+Errno Pager::rearm_all() {
+  Errno failed{};
+  table_.for_all([&](Extent& e) {
+    if (failed || !e.armed) return;
+    failed = arm_extent(e);
+  });
+  return failed;
+}
+
+}  // namespace ebb

@@ -1,0 +1,183 @@
+// Pager: the state machine that moves pages between their own address, their extent's slot and the store. It decides
+// when (faults, read-ahead, eviction) and does it through PageOps and IoQueue; policy/ has the judgement.
+//
+// Threads: everything here runs under the state lock. step() and io() are the pager thread's; the range operations are
+// for hooks, which first make sure that no transfer is under way in the range (settled()).
+//
+// Rules: never touches managed memory at its own address (a missing page there would wait for this very code); never
+// allocates but from its arena; every transition keeps the sums of Budget and the sets of Extent true.
+//
+// Sources: limbo and read-back by UFFDIO_MOVE: Documentation/admin-guide/mm/userfaultfd.rst; second chance: Corbato,
+// "A paging experiment with the Multics system", 1968; scan resistance by a probation queue: Johnson and Shasha, "2Q",
+// VLDB 1994.
+#pragma once
+
+#include "base/arena.h"
+#include "os/kernel.h"
+#include "pager/budget.h"
+#include "pager/slots.h"
+#include "policy/neighbours.h"
+#include "policy/streams.h"
+#include "space/extent_table.h"
+#include "store/store.h"
+
+namespace ebb {
+
+class Pager {
+ public:
+  constexpr Pager(Arena& arena, ExtentTable& table, Store& store, Budget& budget, PageOps& ops, Clock& clock)
+      : arena_(arena), table_(table), store_(store), budget_(budget), ops_(ops), clock_(clock), slots_(arena, ops, budget) {}
+
+  // Slots live in `slot_range` (mapped, nothing present); `io` is the pager thread's queue, null on byte-addressable
+  // tiers. From now on new ranges are armed from birth. Called again in a fork child with everything drained.
+  Result<void> open(AddressRange slot_range, IoQueue* io);
+  bool paged() const { return paged_; }
+  // Undoes open(): no thread could be started.
+  void abandon() { paged_ = false; }
+
+  // --- the pager thread -------------------------------------------------------------------------------------------
+  // One round: faults, completions, read-ahead, eviction.
+  void step();
+  // How long the thread may sleep if nothing happens; 0: call step() again at once.
+  uint64_t idle_ns() const;
+  // No transfer under way and nothing out of sight: every page is at its own address or in the store. Call step() with
+  // draining() on until this holds.
+  bool drained() const { return !transfers_ && limbo_.empty() && ready_.empty(); }
+  void set_draining(bool on) { draining_ = on; }
+  // Evicts until a second process with what this one holds fits the budget, or nothing more can go.
+  void shrink_for_fork();
+  bool short_of_room() const { return budget_.room() < static_cast<int64_t>(headroom().count); }
+  // In a fork child, after open(): arms again what was armed before the fork. An error means that the child cannot live.
+  Errno rearm_all();
+  // In a fork child, with a fresh share: charges again what this process holds.
+  void recount();
+
+  // --- hooks --------------------------------------------------------------------------------------------------------
+  // Begins to manage `range`, freshly mapped and empty. False when there is no memory for its records.
+  bool add(AddressRange range, bool heap);
+  // Whether no transfer is under way in `range`. freeze() keeps new ones from starting until thaw().
+  bool settled(AddressRange range);
+  void freeze(AddressRange range);
+  void thaw(AddressRange range);
+  // Contents of `range` are given back: stored copies forgotten, pages out of sight dropped. The caller then drops those
+  // at their own address (madvise, munmap).
+  void forget(AddressRange range);
+  // Ends management of `range`. With `keep`, its pages stay where they are and none may be cold: for memory that the
+  // program goes on using. Otherwise contents are given back as by forget().
+  void remove(AddressRange range, bool keep);
+  // The program's protection of `range` is about to be, or is, something other than read-write.
+  void fence(AddressRange range, bool on);
+  // Locked pages are never evicted.
+  void pin(AddressRange range, bool on);
+  bool any_cold(AddressRange range);
+  bool any_managed(AddressRange range);
+  // Stored or out of sight, for mincore.
+  bool elsewhere(Address page) const;
+  // Brings pages that are out of sight in `range` home, so that the mapping itself can be moved.
+  void settle_home(AddressRange range);
+  // Learns which pages of `range`, just added, exist already.
+  void look(AddressRange range);
+  // Forgets the store's copies of resident pages.
+  void forget_copies(AddressRange range);
+  // Moves the records of `from` to `to`, which has the same position within its extents; the kernel's mapping has been
+  // moved already. Nothing is out of sight in `from`.
+  bool rekey(AddressRange from, Address to);
+
+  Bytes own_bytes() const { return arena_.used(); }
+
+ private:
+  struct Transfer {
+    Extent* extent;
+    PageRun run;
+    bool write;
+    bool retried;
+    StoreEntry* entry;
+    Transfer* next_free;
+  };
+  struct Waiter {
+    Address page;
+    uint64_t since_ns;
+  };
+
+  // faults.cc
+  void read_faults();
+  void serve_waiters();
+  bool serve(Address fault);
+  bool bring_back(Extent& e, unsigned i);
+  bool copy_from_slot(Extent& e, PageRun run);
+  void move_home(Extent& e, const PageSet& pages);
+  bool grant_zeros(Extent& e, unsigned i);
+  bool grant_whole(Extent& e);
+  void recheck(Extent& e, unsigned i);
+  void answered(Extent& e, PageRun run);
+  void leave_slot_if_idle(Extent& e);
+
+  // transfer.cc
+  bool demand_load(Extent& e, unsigned i);
+  unsigned load(Extent& e, const PageSet& pages);
+  bool load_mapped(Extent& e, PageRun run);
+  void read_ahead();
+  void read_ahead(Stream& s);
+  void reap();
+  void finish_read(Transfer& t, int32_t result);
+  void finish_write(Transfer& t, int32_t result);
+  void lost_page(Extent& e, unsigned i, const char* why);
+  bool submit(Extent& e, PageRun run, bool write, StoreEntry* entry, const SlotPlace& place, bool retried = false);
+  PageHash* hashes(Extent& e);
+
+  // evict.cc
+  void balance();
+  bool make_room(Pages wanted);
+  bool evict_step();
+  bool evict_aside(Extent& e);
+  bool write_out(Extent& e, const PageSet& dirty);
+  bool write_piece(Extent& e, StoreEntry& entry, PageRun piece);
+  void give_up_eviction(Extent& e);
+  Extent* pick_victim();
+  bool eligible(Extent& e);
+  bool arm_and_look(Extent& e);
+  bool move_aside(Extent& e, const PageSet& pages, bool urgent);
+  void write_failed(Errno error);
+  bool drop_ready();
+  void set_away(Extent& e, Away away, bool front = false);
+  Pages headroom() const;
+
+  // queues
+  void enqueue(Extent& e, Queue q);
+  void dequeue(Extent& e);
+  void touch_cold_count(int64_t pages);
+  Errno arm_extent(Extent& e);
+  void disarm_extent(Extent& e);
+  void drop_pristine(Extent& e);
+  void settle_extent(Extent& e);
+  void forget_pages(Extent& e, const PageSet& pages);
+
+  Arena& arena_;
+  ExtentTable& table_;
+  Store& store_;
+  Budget& budget_;
+  PageOps& ops_;
+  Clock& clock_;
+  SlotPool slots_;
+  IoQueue* io_ = nullptr;
+
+  ArenaVector<Waiter> waiters_{arena_};
+  ResidentList main_, probation_;
+  AwayList limbo_;  // out of sight, to be evicted unless touched
+  AwayList ready_;  // out of sight, read before it was asked for
+  Streams loads_, fills_;
+  Neighbours neighbours_;
+  Transfer* free_transfers_ = nullptr;
+
+  unsigned transfers_ = 0, reads_ = 0, writes_ = 0;
+  Pages leaving_{};       // pages whose write is under way
+  Pages ready_pages_{};   // read ahead, not yet touched
+  int64_t cold_pages_ = 0;
+  unsigned turn_ = 0;     // counts victims, for the share of the main queue
+  uint64_t store_blocked_until_ns_ = 0;
+  uint64_t starved_since_ns_ = 0;  // since when a thread waits for room that nobody makes
+  bool paged_ = false, draining_ = false, starved_ = false;
+  uint64_t now_ns_ = 0;
+};
+
+}  // namespace ebb

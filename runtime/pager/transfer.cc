@@ -1,0 +1,290 @@
+// Transfers: pages on their way between slots and the store, and what is read before it is asked for. Rules: see pager.h.
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/syscall.h"
+#include "pager/pager.h"
+
+namespace ebb {
+namespace {
+
+constexpr unsigned kPagesPerRequest = 256;  // 1 MiB: the device's full speed at a moderate depth
+constexpr unsigned kMaxReads = 48;
+constexpr Pages kMaxAhead{8192};            // 32 MiB read ahead of all streams together
+constexpr unsigned kFirstAhead = 64;        // pages ahead of a young stream; doubles with every expected fault
+
+}  // namespace
+
+PageHash* Pager::hashes(Extent& e) {
+  if (!e.hashes) e.hashes = arena_.make_array<PageHash>(kPagesPerExtent);
+  return e.hashes;
+}
+
+bool Pager::submit(Extent& e, PageRun run, bool write, StoreEntry* entry, const SlotPlace& place, bool retried) {
+  Transfer* t = free_transfers_;
+  if (t)
+    free_transfers_ = t->next_free;
+  else if (!(t = arena_.make<Transfer>()))
+    return false;
+  *t = {&e, run, write, retried, entry, nullptr};
+  IoRequest request;
+  request.fd = place.fd;
+  request.write = write;
+  request.buffer = slots_.address(e.slot, run.first).pointer();
+  request.bytes = static_cast<uint32_t>(run.count * kPageSize);
+  request.offset = place.offset;
+  request.tag = reinterpret_cast<uintptr_t>(t);
+  if (!io_->submit(request)) {
+    t->next_free = free_transfers_;
+    free_transfers_ = t;
+    return false;
+  }
+  ++e.transfers;
+  ++transfers_;
+  ++(write ? writes_ : reads_);
+  return true;
+}
+
+// A page that is in the store only and that a thread waits for. True when the thread can go on at once.
+bool Pager::demand_load(Extent& e, unsigned i) {
+  const uint64_t page = e.page(i).value >> kPageShift;
+  Stream& s = loads_.observe(page);
+  const bool sequential = s.hits >= Streams::kBelieved;
+  unsigned first = i, last = i + 1;
+  if (sequential && s.direction > 0) {
+    last = kPagesPerExtent;
+    e.read_ahead = true;
+  } else if (sequential) {
+    first = 0;
+    e.read_ahead = true;
+  } else {
+    const bool beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
+    beside ? neighbours_.beside() : neighbours_.alone();
+    first = static_cast<unsigned>(align_down(i, neighbours_.window()));
+    last = first + neighbours_.window();
+  }
+  PageSet pages = e.cold() & PageSet::of({first, last - first});
+  if (store_.byte_addressable()) {
+    // No latency to hide: copy what is next to it and let the thread go.
+    PageRun run = pages.next_run(i);
+    if (run.first != i) run = {i, 1};
+    if (run.count > 128) run.count = 128;
+    run.count = store_.contiguous(e, i, run.count);
+    if (!make_room({run.count})) {
+      run.count = 1;
+      if (!make_room({1})) return false;
+    }
+    const bool done = load_mapped(e, run);
+    Streams::provided(s, page + run.count);
+    return done;
+  }
+  load(e, pages);
+  if (!e.loading.test(i)) load(e, PageSet::of({i, 1}));  // at least what is waited for
+  if (s.direction > 0) Streams::provided(s, page - i + last);
+  if (e.loading.test(i)) e.wanted.set(i);
+  return false;
+}
+
+// From memory: hashed where it lies, copied to its place. The pages are charged.
+bool Pager::load_mapped(Extent& e, PageRun run) {
+  SlotPlace place = store_.place(e, run.first);
+  for (unsigned k = 0; k < run.count; ++k) {
+    const unsigned i = run.first + k;
+    if (hash_page(place.mapped + k * kPageSize, store_.place(e, i).seed) == e.hashes[i]) continue;
+    if (k == 0) {
+      budget_.release({run.count});
+      lost_page(e, i, "does not hold what was written to it");
+      return true;
+    }
+    budget_.release({run.count - k});
+    run.count = k;
+  }
+  const Progress p = ops_.copy(e.page(run.first), place.mapped, Bytes{uint64_t{run.count} * kPageSize});
+  const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
+  if (done < run.count) {
+    budget_.release({run.count - done});
+    ops_.wake(e.range(run));
+  }
+  e.resident.set(PageRun{run.first, done});
+  touch_cold_count(-int64_t{done});
+  budget_.counters().loaded_bytes.fetch_add(uint64_t{done} * kPageSize, std::memory_order_relaxed);
+  if (e.queue == Queue::kNone) enqueue(e, e.read_ahead ? Queue::kProbation : Queue::kMain);
+  e.read_ahead = false;
+  return true;
+}
+
+// Starts reading these cold pages into the extent's slot; how many were started (what did not fit the budget, the queue
+// or the slots is left for later).
+unsigned Pager::load(Extent& e, const PageSet& pages) {
+  if (e.slot == kNoSlot) {
+    e.slot = slots_.take_for_load(pages);
+    if (e.slot == kNoSlot) return 0;
+  }
+  unsigned started = 0;
+  for (PageRun run = pages.next_run(0); !run.empty();) {
+    unsigned count = run.count < kPagesPerRequest ? run.count : kPagesPerRequest;
+    count = store_.contiguous(e, run.first, count);
+    const PageRun piece = {run.first, count};
+    const PageSet fresh = PageSet::of(piece).minus(slots_.present(e.slot));
+    if (!make_room(fresh.pages())) break;
+    if (!submit(e, piece, false, nullptr, store_.place(e, piece.first))) {
+      budget_.release(fresh.pages());
+      break;
+    }
+    slots_.entered(e.slot, PageSet::of(piece));
+    e.loading.set(piece);
+    started += count;
+    run = pages.next_run(piece.end());
+  }
+  touch_cold_count(-int64_t{started});
+  leave_slot_if_idle(e);
+  return started;
+}
+
+void Pager::read_ahead() {
+  if (draining_ || store_.byte_addressable()) return;
+  for (Stream& s : loads_)
+    if (s.hits >= Streams::kBelieved && loads_.recent(s)) read_ahead(s);
+}
+
+// Keeps a window in front of a walk loading or ready. Stops at what is not managed.
+void Pager::read_ahead(Stream& s) {
+  const unsigned doublings = s.hits < 7 ? s.hits : 7;
+  uint64_t window = uint64_t{kFirstAhead} << doublings;
+  const uint64_t share = pages_covering(budget_.limit()).count / 16;
+  const uint64_t most = share < kMaxAhead.count ? share : kMaxAhead.count;
+  if (window > most) window = most;
+  uint64_t page = s.direction > 0 ? s.next : s.next + 1;
+  for (uint64_t seen = 0; seen < window;) {
+    if (reads_ >= kMaxReads || ready_pages_.count >= most || starved_) return;
+    const uint64_t probe = s.direction > 0 ? page : page - 1;
+    Extent* e = table_.find({probe << kPageShift});
+    if (!e) return;
+    const uint64_t base = e->base.value >> kPageShift;
+    const unsigned first = s.direction > 0 ? static_cast<unsigned>(page - base) : 0;
+    const unsigned last = s.direction > 0 ? static_cast<unsigned>(kPagesPerExtent) : static_cast<unsigned>(page - base);
+    if (e->managed.none()) return;
+    if (e->armed && !e->frozen) {
+      const PageSet cold = e->cold() & PageSet::of({first, last - first});
+      if (cold.any()) {
+        // Ahead of need only from free room: a waiting thread has the first claim.
+        const Pages free{static_cast<uint64_t>(budget_.room() > 0 ? budget_.room() : 0)};
+        if (free < cold.pages()) return;
+        e->read_ahead = true;
+        if (load(*e, cold) < cold.count()) return;
+      }
+    }
+    seen += last - first;
+    page = s.direction > 0 ? base + kPagesPerExtent : base;
+  }
+}
+
+void Pager::reap() {
+  if (!io_) return;
+  IoCompletion done[32];
+  for (;;) {
+    const unsigned n = io_->reap(done, 32);
+    for (unsigned k = 0; k < n; ++k) {
+      auto* t = reinterpret_cast<Transfer*>(done[k].tag);
+      Extent& e = *t->extent;
+      const Transfer copy = *t;
+      t->next_free = free_transfers_;
+      free_transfers_ = t;
+      --e.transfers;
+      --transfers_;
+      --(copy.write ? writes_ : reads_);
+      Transfer finished = copy;
+      if (copy.write)
+        finish_write(finished, done[k].result);
+      else
+        finish_read(finished, done[k].result);
+    }
+    if (n < 32) return;
+  }
+}
+
+void Pager::finish_read(Transfer& t, int32_t result) {
+  Extent& e = *t.extent;
+  const PageSet all = PageSet::of(t.run);
+  PageSet good;
+  if (result == static_cast<int32_t>(t.run.count * kPageSize)) {
+    for (unsigned i = t.run.first; i < t.run.end(); ++i)
+      if (hash_page(slots_.address(e.slot, i).pointer(), store_.place(e, i).seed) == e.hashes[i]) good.set(i);
+  } else {
+    budget_.counters().read_errors.fetch_add(1, std::memory_order_relaxed);
+  }
+  e.loading.remove(all);
+  e.aside |= good;
+  e.pristine |= good;
+  ready_pages_ += good.pages();
+  budget_.counters().loaded_bytes.fetch_add(to_bytes(good.pages()).count, std::memory_order_relaxed);
+  const PageSet bad = all.minus(good);
+  const PageSet asked = e.wanted & all;
+  e.wanted.remove(all);
+  if (bad.any()) touch_cold_count(bad.count());
+  // What failed in a larger piece is asked for once more, page by page and only if someone waits; then it is lost.
+  for (unsigned i = bad.next(0); i < kPagesPerExtent; i = bad.next(i + 1)) {
+    if (!asked.test(i)) continue;
+    if (!t.retried && submit(e, {i, 1}, false, nullptr, store_.place(e, i), true)) {
+      e.loading.set(i);
+      e.wanted.set(i);
+      touch_cold_count(-1);
+    } else {
+      lost_page(e, i, result < 0 ? errno_name(-result) : "does not hold what was written to it");
+    }
+  }
+  if (good.any() && e.away == Away::kNone) set_away(e, Away::kReady);
+  const PageSet home = asked & good;
+  if (home.any()) move_home(e, e.read_ahead ? e.aside & e.pristine : home);
+  // The kernel would not move some of it: copy what is waited for.
+  for (unsigned i = home.next(0); i < kPagesPerExtent; i = home.next(i + 1))
+    if (e.aside.test(i)) copy_from_slot(e, {i, 1});
+  leave_slot_if_idle(e);
+}
+
+// The only copy of a page is gone: the thread that needs it gets SIGBUS, never a wrong byte.
+void Pager::lost_page(Extent& e, unsigned i, const char* why) {
+  const SlotPlace place = store_.place(e, i);
+  budget_.counters().bad_pages.fetch_add(1, std::memory_order_relaxed);
+  TextBuffer<240> text;
+  text << "page " << e.page(i) << " is lost: the store file (descriptor " << place.fd << ") at offset " << place.offset << ' '
+       << why << "; the program gets SIGBUS where it reads it";
+  log_text(LogLevel::kError, text.view());
+  budget_.job().post(text.view());
+  if (!ops_.poison(range_at(e.page(i), kPageSize)).ok()) {
+    // Kernels before 6.6 cannot poison a page: the process is told itself.
+    raw_syscall(SYS_kill, raw_syscall(SYS_getpid), 7 /* SIGBUS */);
+  }
+  touch_cold_count(-1);
+  e.pinned.set(i);  // the mark stays where it is
+  e.resident.set(i);
+  budget_.charge({1});
+  if (e.queue == Queue::kNone) enqueue(e, Queue::kMain);
+}
+
+void Pager::finish_write(Transfer& t, int32_t result) {
+  Extent& e = *t.extent;
+  const PageSet all = PageSet::of(t.run);
+  e.writing.remove(all);
+  leaving_ -= all.pages();
+  if (result == static_cast<int32_t>(t.run.count * kPageSize)) {
+    store_.commit(e, *t.entry, all);
+    const PageSet gone = e.aside & all;
+    e.aside.remove(all);
+    touch_cold_count(gone.count());
+    budget_.counters().written_bytes.fetch_add(to_bytes(all.pages()).count, std::memory_order_relaxed);
+    budget_.counters().evicted_bytes.fetch_add(to_bytes(gone.pages()).count, std::memory_order_relaxed);
+  } else {
+    write_failed({result < 0 ? -result : EIO});
+    store_.forget(e, all);  // whatever is in the file now, it is not to be trusted
+    if (const PageSet home = e.aside & all; home.any()) {
+      move_home(e, home);
+      for (unsigned i = home.next(0); i < kPagesPerExtent; i = home.next(i + 1))
+        if (e.aside.test(i)) copy_from_slot(e, {i, 1});
+    }
+  }
+  leave_slot_if_idle(e);
+}
+
+}  // namespace ebb

@@ -1,0 +1,68 @@
+// Streams: tells sequential walks from random touches, several at once, forwards and backwards. A pure decision over the
+// page numbers of faults; no I/O, no locking, no allocation.
+#pragma once
+
+#include <cstdint>
+
+namespace ebb {
+
+struct Stream {
+  uint64_t next = 0;   // the page at which the walk should fault next
+  uint64_t used = 0;   // when it last advanced, in observations
+  uint32_t hits = 0;   // faults in a row that came where they were expected
+  int8_t direction = 1;
+  bool active = false;
+};
+
+class Streams {
+ public:
+  static constexpr unsigned kStreams = 16;
+  // How far from the expected page a fault may be and still belong to the walk. Small: a stride of more pages wants
+  // these pages and not what lies between.
+  static constexpr uint64_t kSlack = 4;
+  // A walk is believed after this many expected faults.
+  static constexpr uint32_t kBelieved = 2;
+
+  // A fault at `page`. The stream it belongs to, a new one (hits == 0) if to none. Valid until the next observe().
+  Stream& observe(uint64_t page) {
+    ++clock_;
+    Stream* oldest = &streams_[0];
+    for (Stream& s : streams_) {
+      if (s.active && expected(s, page)) return advance(s, page);
+      if (!s.active || (oldest->active && s.used < oldest->used)) oldest = &s;
+    }
+    // A second touch just below a fresh one turns it round.
+    for (Stream& s : streams_) {
+      if (s.active && s.hits == 0 && page < s.next && s.next - page <= kSlack) {
+        s.direction = -1;
+        return advance(s, page);
+      }
+    }
+    *oldest = {page + 1, clock_, 0, 1, true};
+    return *oldest;
+  }
+  // The walk's next fault is expected at `page`: what is before it has been provided.
+  static void provided(Stream& s, uint64_t page) { s.next = page; }
+
+  Stream* begin() { return streams_; }
+  Stream* end() { return streams_ + kStreams; }
+  // Whether `s` is still among the walks that advanced lately.
+  bool recent(const Stream& s) const { return s.active && clock_ - s.used < 4 * kStreams; }
+
+ private:
+  static bool expected(const Stream& s, uint64_t page) {
+    if (s.direction > 0) return page + 1 >= s.next && page < s.next + kSlack;
+    return page <= s.next && page + kSlack > s.next;
+  }
+  Stream& advance(Stream& s, uint64_t page) {
+    s.next = s.direction > 0 ? page + 1 : (page ? page - 1 : 0);
+    s.used = clock_;
+    if (s.hits < UINT32_MAX) ++s.hits;
+    return s;
+  }
+
+  Stream streams_[kStreams];
+  uint64_t clock_ = 0;
+};
+
+}  // namespace ebb

@@ -1,0 +1,118 @@
+// Extent: what the runtime knows of one 2 MiB-aligned piece of address space in which pages are managed. The unit of
+// state; the page is the unit of truth.
+//
+// An extent is *unarmed* (the kernel answers its faults; all managed pages count as resident) or *armed* (missing pages
+// fault to the pager). A managed page of an armed extent is in exactly one of these conditions:
+//   resident            present at its own address
+//   aside               present in the extent's slot, out of the program's sight: in limbo, or read ahead
+//   aside and writing   as before, on its way to the store
+//   loading             on its way from the store into the slot
+//   cold                none of these, but stored
+//   empty               none of these: reads as zeros
+// `stored` says that the store holds a copy whose hash is known; for a resident or aside page it may be out of date.
+//
+// Passive data, guarded by the state lock; the transitions are the pager's.
+#pragma once
+
+#include <cstdint>
+
+#include "base/hash.h"
+#include "base/page_set.h"
+#include "base/units.h"
+
+namespace ebb {
+
+struct StoreEntry;
+
+inline constexpr uint32_t kNoSlot = ~uint32_t{0};
+
+// Which queue an extent waits in for its turn to be looked at.
+enum class Queue : uint8_t { kNone, kMain, kProbation };
+
+// Which queue an extent with pages out of sight waits in: to be evicted, or to be touched after it was read ahead.
+enum class Away : uint8_t { kNone, kLimbo, kReady };
+
+struct Extent {
+  Address base;
+  PageSet managed;
+  PageSet resident;
+  PageSet aside;
+  PageSet pristine;  // subset of aside: as loaded, the program has not seen it since
+  PageSet writing;   // subset of aside
+  PageSet loading;
+  PageSet wanted;    // subset of loading: a thread waits for it
+  PageSet stored;
+  PageSet fenced;    // protected by the program (not read-write): filled by copy, never evicted
+  PageSet pinned;    // locked by the program (mlock): never evicted
+
+  StoreEntry* store = nullptr;  // where `stored` pages are, newest layer first
+  PageHash* hashes = nullptr;   // 512, allocated with the first stored page
+  uint32_t slot = kNoSlot;
+
+  bool armed = false;
+  bool heap = false;         // belongs to our own heap
+  bool urgent = false;       // in limbo without a probing time: evict at once
+  bool read_ahead = false;   // has pages in the slot that a stream is expected to touch
+  uint8_t heat = 0;          // how often in a row it was found in use
+  uint8_t skip = 0;          // rounds of the clock that it is left alone
+  uint16_t transfers = 0;    // I/O requests under way
+  uint16_t frozen = 0;       // a hook works on it: nothing new starts
+  uint16_t touches = 0;      // returns from limbo since it went aside
+  uint64_t aside_since_ns = 0;
+
+  Queue queue = Queue::kNone;
+  Extent* next = nullptr;  // in `queue`
+  Extent* prev = nullptr;
+  Away away = Away::kNone;
+  Extent* away_next = nullptr;  // in `away`
+  Extent* away_prev = nullptr;
+
+  AddressRange range(PageRun run) const {
+    return range_at(base + run.first * kPageSize, uint64_t{run.count} * kPageSize);
+  }
+  Address page(unsigned i) const { return base + uint64_t{i} * kPageSize; }
+  // Pages whose newest content is in the store only.
+  PageSet cold() const { return stored.minus(resident).minus(aside).minus(loading) & managed; }
+  // Pages that never were touched, or were given back.
+  PageSet empty() const { return managed.minus(resident).minus(aside).minus(loading).minus(stored); }
+  PageSet evictable() const { return resident.minus(fenced).minus(pinned); }
+};
+
+// A list of extents through one of their two pairs of links.
+template <Extent* Extent::*Next, Extent* Extent::*Prev>
+class ExtentList {
+ public:
+  Extent* front() const { return head_; }
+  uint64_t size() const { return size_; }
+  bool empty() const { return !head_; }
+  void push_back(Extent& e) {
+    e.*Next = nullptr;
+    e.*Prev = tail_;
+    (tail_ ? tail_->*Next : head_) = &e;
+    tail_ = &e;
+    ++size_;
+  }
+  void push_front(Extent& e) {
+    e.*Prev = nullptr;
+    e.*Next = head_;
+    (head_ ? head_->*Prev : tail_) = &e;
+    head_ = &e;
+    ++size_;
+  }
+  void remove(Extent& e) {
+    (e.*Prev ? (e.*Prev)->*Next : head_) = e.*Next;
+    (e.*Next ? (e.*Next)->*Prev : tail_) = e.*Prev;
+    e.*Next = e.*Prev = nullptr;
+    --size_;
+  }
+
+ private:
+  Extent* head_ = nullptr;
+  Extent* tail_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+using ResidentList = ExtentList<&Extent::next, &Extent::prev>;
+using AwayList = ExtentList<&Extent::away_next, &Extent::away_prev>;
+
+}  // namespace ebb

@@ -1,0 +1,163 @@
+#include "store/store.h"
+
+#include <cerrno>
+
+#include "base/check.h"
+
+namespace ebb {
+namespace {
+// How much space is asked of the file system at once: few calls, and an early answer when the device is full.
+constexpr uint32_t kReserveAreas = 32;  // 64 MiB
+}  // namespace
+
+SlotPlace Store::place_in(const StoreEntry& entry, unsigned i) const {
+  const Layer& layer = layers_[entry.layer];
+  const uint64_t offset = (uint64_t{entry.area} << kExtentShift) + uint64_t{i} * kPageSize;
+  // A multiplicative mix (the odd constant of splitmix64) is enough: the seed only has to differ between slots.
+  const uint64_t seed = seed_ ^ (((uint64_t{entry.layer} << 48) + (offset >> kPageShift) + 1) * 0x9E3779B97F4A7C15ull);
+  return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, seed};
+}
+
+SlotPlace Store::place(const Extent& e, unsigned i) const {
+  for (const StoreEntry* s = e.store; s; s = s->below)
+    if (s->valid.test(i)) return place_in(*s, i);
+  EBB_CHECK(!"a stored page has no slot");
+  return {};
+}
+
+unsigned Store::contiguous(const Extent& e, unsigned i, unsigned max) const {
+  for (const StoreEntry* s = e.store; s; s = s->below) {
+    if (!s->valid.test(i)) continue;
+    const unsigned n = s->valid.next_gap(i) - i;
+    return n < max ? n : max;
+  }
+  return 0;
+}
+
+Result<unsigned> Store::top_layer() {
+  if (top_ >= 0) return static_cast<unsigned>(top_);
+  if (crowded()) return Errno{EMFILE};
+  unsigned at = 0;
+  while (layers_[at].fd >= 0) ++at;
+  const auto fd = files_.create();
+  if (!fd.ok()) return fd.error();
+  layers_[at] = {};
+  layers_[at].fd = fd.value();
+  if (byte_addressable_) {
+    layers_[at].mapped = files_.map(fd.value());
+    if (!layers_[at].mapped) {
+      files_.close(fd.value());
+      layers_[at].fd = -1;
+      return Errno{ENOMEM};
+    }
+  }
+  ++layers_in_use_;
+  free_areas_.clear();
+  top_ = static_cast<int>(at);
+  return at;
+}
+
+Result<uint32_t> Store::new_area(Layer& layer) {
+  if (!free_areas_.empty()) {
+    const uint32_t area = free_areas_.back();
+    if (byte_addressable_)  // its space was given back
+      if (const Errno e = files_.reserve(layer.fd, uint64_t{area} << kExtentShift, kExtentSize)) return e;
+    free_areas_.pop_back();
+    return area;
+  }
+  if (layer.areas_made == layer.areas_reserved) {
+    // In memory a reserved page is a used one: there, only what is needed now.
+    uint32_t more = byte_addressable_ ? 1 : kReserveAreas;
+    Errno failed = files_.reserve(layer.fd, uint64_t{layer.areas_reserved} << kExtentShift, uint64_t{more} << kExtentShift);
+    if (failed && more > 1) {
+      more = 1;
+      failed = files_.reserve(layer.fd, uint64_t{layer.areas_reserved} << kExtentShift, kExtentSize);
+    }
+    if (failed) return failed;
+    layer.areas_reserved += more;
+  }
+  return layer.areas_made++;
+}
+
+Result<StoreEntry*> Store::writable(Extent& e) {
+  if (e.store && !layers_[e.store->layer].sealed) return e.store;
+  const auto top = top_layer();
+  if (!top.ok()) return top.error();
+  StoreEntry* entry = arena_.make<StoreEntry>();
+  if (!entry) return Errno{ENOMEM};
+  const auto area = new_area(layers_[top.value()]);
+  if (!area.ok()) {
+    arena_.destroy(entry);
+    return area.error();
+  }
+  *entry = {e.store, {}, area.value(), static_cast<uint16_t>(top.value())};
+  e.store = entry;
+  ++layers_[entry->layer].areas_live;
+  ++areas_;
+  return entry;
+}
+
+void Store::commit(Extent& e, StoreEntry& entry, const PageSet& pages) {
+  EBB_CHECK(!layers_[entry.layer].sealed);
+  for (StoreEntry** link = &e.store; *link;) {
+    StoreEntry* s = *link;
+    if (s != &entry) {
+      s->valid.remove(pages);
+      if (s->valid.none()) {
+        release_entry(e, link);
+        continue;
+      }
+    }
+    link = &s->below;
+  }
+  entry.valid |= pages;
+  e.stored |= pages;
+}
+
+void Store::forget(Extent& e, const PageSet& pages) {
+  e.stored.remove(pages);
+  for (StoreEntry** link = &e.store; *link;) {
+    (*link)->valid.remove(pages);
+    if ((*link)->valid.none())
+      release_entry(e, link);
+    else
+      link = &(*link)->below;
+  }
+}
+
+void Store::release_entry(Extent&, StoreEntry** link) {
+  StoreEntry* s = *link;
+  *link = s->below;
+  Layer& layer = layers_[s->layer];
+  --areas_;
+  --layer.areas_live;
+  if (!layer.sealed) {
+    // Space in memory is given back at once; on a disk the area is written again soon.
+    if (byte_addressable_) files_.punch(layer.fd, uint64_t{s->area} << kExtentShift, kExtentSize);
+    (void)free_areas_.push_back(s->area);  // no memory for that: the area is lost until its layer ends
+  }
+  close_if_empty(s->layer);
+  arena_.destroy(s);
+}
+
+void Store::close_if_empty(unsigned at) {
+  Layer& layer = layers_[at];
+  if (!layer.sealed || layer.areas_live) return;
+  if (layer.mapped) files_.unmap(layer.mapped);
+  files_.close(layer.fd);
+  layer = {};
+  --layers_in_use_;
+}
+
+void Store::seal() {
+  if (top_ < 0) return;
+  Layer& layer = layers_[top_];
+  const unsigned sealed = static_cast<unsigned>(top_);
+  layer.sealed = true;
+  top_ = -1;
+  free_areas_.clear();
+  close_if_empty(sealed);
+
+}
+
+}  // namespace ebb

@@ -1,0 +1,92 @@
+// Store: where the cold pages of one process are. A stack of layers; each layer is a file of areas, an area holds the
+// 512 page slots of one extent, so that a walk through memory is a walk through the file.
+//
+// A fork seals the layers that exist: parent and child share them read-only from then on and each writes to a layer of
+// its own above. A page is in exactly one entry of its extent's stack; what a newer layer supersedes is forgotten in the
+// older one, and a layer without a page left is closed.
+//
+// Guarded by the state lock. Errors of the device are the callers' to handle; the store only places and forgets.
+#pragma once
+
+#include "base/arena.h"
+#include "os/kernel.h"
+#include "space/extent.h"
+
+namespace ebb {
+
+// The pages of one extent in one layer.
+struct StoreEntry {
+  StoreEntry* below = nullptr;
+  PageSet valid;
+  uint32_t area = 0;
+  uint16_t layer = 0;
+};
+
+// Where a page slot is: in a file, or in memory on byte-addressable tiers.
+struct SlotPlace {
+  int fd = -1;
+  uint64_t offset = 0;
+  char* mapped = nullptr;
+  uint64_t seed = 0;  // for hash_page: differs for every slot of the job
+};
+
+class Store {
+ public:
+  static constexpr unsigned kMaxLayers = 200;
+
+  constexpr Store(Arena& arena, TierFiles& files) : arena_(arena), files_(files) {}
+
+  // A fixed number that tells this job's hashes from those of any other. Set once before use.
+  void set_seed(uint64_t seed) { seed_ = seed; }
+
+  // Where the stored page `i` of `e` is.
+  SlotPlace place(const Extent& e, unsigned i) const;
+  // The run of stored pages from `i` on, at most `max`, that lie in one entry: consecutive pages, consecutive bytes.
+  unsigned contiguous(const Extent& e, unsigned i, unsigned max) const;
+
+  // An entry of `e` in the writable layer, made if there is none. Errors: ENOSPC, EIO and their kin; ENOMEM.
+  Result<StoreEntry*> writable(Extent& e);
+  SlotPlace place_in(const StoreEntry& entry, unsigned i) const;
+  // Records that `pages` of `e` are in `entry` now and nowhere else.
+  void commit(Extent& e, StoreEntry& entry, const PageSet& pages);
+  // Forgets the copies of `pages`. No write to them may be under way.
+  void forget(Extent& e, const PageSet& pages);
+
+  // Makes all that is stored immutable; the next write begins a new layer.
+  void seal();
+  // Whether every layer is used up: nothing can be written after the next seal().
+  bool crowded() const { return layers_in_use_ >= kMaxLayers; }
+
+  void copy_out(char* to, const char* from, uint64_t bytes) { files_.copy_out(to, from, bytes); }
+
+  Bytes size() const { return {uint64_t{areas_} << kExtentShift}; }
+  bool byte_addressable() const { return byte_addressable_; }
+  void set_byte_addressable(bool yes) { byte_addressable_ = yes; }
+
+ private:
+  struct Layer {
+    int fd = -1;
+    bool sealed = false;
+    char* mapped = nullptr;
+    uint32_t areas_made = 0;      // ever, in the file
+    uint32_t areas_reserved = 0;  // space promised by the file system
+    uint32_t areas_live = 0;
+  };
+
+  Result<uint32_t> new_area(Layer& layer);
+  Result<unsigned> top_layer();
+  void release_entry(Extent& e, StoreEntry** link);
+  void close_if_empty(unsigned layer);
+
+  Arena& arena_;
+  TierFiles& files_;
+  uint64_t seed_ = 0;
+  Layer layers_[kMaxLayers] = {};
+  ArenaVector<uint32_t> free_areas_{arena_};  // of the writable layer
+  unsigned layers_in_use_ = 0;
+  int top_ = -1;
+  uint32_t areas_ = 0;
+  bool byte_addressable_ = false;
+};
+
+}  // namespace ebb

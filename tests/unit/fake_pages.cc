@@ -1,0 +1,312 @@
+// FakePages: see fake_pages.h. The order of checks follows mm/userfaultfd.c of Linux 6.8 as os_linux_pages_test.cc sees
+// it.
+#include "fake_pages.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace ebb {
+namespace {
+
+template <class Fn>
+void each_page(AddressRange range, Fn fn) {
+  for (Address a = range.begin; a < range.end; a = a + kPageSize) fn(a);
+}
+
+}  // namespace
+
+FakePages::FakePages(Bytes space)
+    : space_(space), pages_(space.count >> kPageShift), huge_((space.count >> kExtentShift) + 1) {
+  const int fd = memfd_create("fake-pages", MFD_CLOEXEC);
+  char* raw = static_cast<char*>(
+      mmap(nullptr, space.count + kExtentSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  base_ = Address{align_up(reinterpret_cast<uintptr_t>(raw), kExtentSize)};
+  next_ = base_;
+  alias_ = static_cast<char*>(MAP_FAILED);
+  if (fd >= 0 && raw != MAP_FAILED && ftruncate(fd, static_cast<off_t>(space.count)) == 0) {
+    munmap(raw, base_.value - reinterpret_cast<uintptr_t>(raw));
+    munmap((base_ + space.count).pointer(), kExtentSize - (base_.value - reinterpret_cast<uintptr_t>(raw)));
+    mmap(base_.pointer(), space.count, PROT_NONE, MAP_SHARED | MAP_FIXED, fd, 0);
+    alias_ = static_cast<char*>(mmap(nullptr, space.count, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  }
+  if (alias_ == MAP_FAILED) std::abort();  // no test can go on without memory
+  ::close(fd);
+}
+
+FakePages::~FakePages() {
+  munmap(base_.pointer(), space_.count);
+  munmap(alias_, space_.count);
+}
+
+AddressRange FakePages::map(Bytes bytes) {
+  const AddressRange range = range_at(next_, bytes.count);
+  // A gap behind each mapping, so that running over its end is noticed.
+  next_ = Address{align_up(range.end.value, kExtentSize)} + kExtentSize;
+  if (next_ > base_ + space_.count) std::abort();
+  each_page(range, [&](Address a) { state(a) = Page{.mapping = {.mapped = true}}; });
+  return range;
+}
+
+void FakePages::unmap(AddressRange range) {
+  each_page(range, [&](Address a) {
+    drop(a);
+    state(a) = Page{};
+  });
+  show(range);
+  wake(range);
+}
+
+void FakePages::set_access(AddressRange range, Access access) {
+  each_page(range, [&](Address a) { state(a).mapping.access = access; });
+}
+
+void FakePages::set_locked(AddressRange range, bool on) {
+  each_page(range, [&](Address a) { state(a).mapping.locked = on; });
+}
+
+FakePages::Touch FakePages::touch(Address a, bool write, uint32_t thread) {
+  if (waits(thread)) return Touch::kWaiting;
+  const Address page = a.page();
+  if (!simulated(page)) return Touch::kSegv;
+  Page& p = state(page);
+  if (!p.mapping.mapped || p.mapping.access == Access::kNone || (write && p.mapping.access == Access::kRead))
+    return Touch::kSegv;
+  if (p.poisoned) return Touch::kBus;
+  const bool protected_write = p.present && write && p.write_protected;
+  if (protected_write || (!p.present && p.mapping.armed == Armed::kYes)) {
+    unread_.push_back({page, thread, write, protected_write});
+    waiting_[thread] = page;
+    return Touch::kFault;
+  }
+  if (!p.present) make_present(page);
+  if (write) p.shared = false;
+  return Touch::kDone;
+}
+
+char* FakePages::contents(Address page) { return state(page).present ? bytes_at(page.page()) : nullptr; }
+
+void FakePages::pin(Address page, bool on) { state(page).pinned = on; }
+
+void FakePages::share(AddressRange range) {
+  each_page(range, [&](Address a) { state(a).shared = state(a).present; });
+}
+
+Pages FakePages::resident(AddressRange range) const {
+  Pages n;
+  each_page(range, [&](Address a) { n += Pages{state(a).present ? 1u : 0u}; });
+  return n;
+}
+
+char* FakePages::begin_transfer(void* buffer, uint64_t bytes) {
+  const Address at = address_of(buffer);
+  if (!simulated(at)) return static_cast<char*>(buffer);
+  each_page({at.page(), Address{align_up(at.value + bytes, kPageSize)}}, [&](Address a) {
+    Page& p = state(a);
+    EXPECT_TRUE(p.mapping.mapped) << "transfer into nowhere";
+    EXPECT_FALSE(!p.present && p.mapping.armed == Armed::kYes) << "the transfer would wait for the pager itself";
+    if (!p.present) make_present(a);
+    ++p.transfers;
+  });
+  return bytes_at(at);
+}
+
+void FakePages::end_transfer(void* buffer, uint64_t bytes) {
+  const Address at = address_of(buffer);
+  if (!simulated(at)) return;
+  each_page({at.page(), Address{align_up(at.value + bytes, kPageSize)}}, [&](Address a) { --state(a).transfers; });
+}
+
+bool FakePages::one_mapping(AddressRange range) const {
+  if (range.empty() || !simulated(range.begin) || !simulated(range.end - 1)) return false;
+  const Mapping& first = state(range.begin).mapping;
+  bool same = first.mapped;
+  each_page(range, [&](Address a) { same &= state(a).mapping == first; });
+  return same;
+}
+
+Errno FakePages::asked(Op op, AddressRange range) const {
+  for (Address a = range.begin; a < range.end; a = a + kPageSize)
+    if (const Errno e = asked_page(op, a)) return e;
+  return {};
+}
+
+Result<void> FakePages::set_armed(Op op, AddressRange range, Armed armed) {
+  bool mapped = !range.empty() && simulated(range.begin) && simulated(range.end - 1);
+  if (mapped) each_page(range, [&](Address a) { mapped &= state(a).mapping.mapped; });
+  if (!mapped) return Errno{EINVAL};
+  if (const Errno e = asked(op, range)) return e;
+  each_page(range, [&](Address a) {
+    state(a).mapping.armed = armed;
+    if (armed == Armed::kNo) state(a).write_protected = false;
+  });
+  show(range);
+  if (armed == Armed::kNo) wake(range);
+  return {};
+}
+
+Result<void> FakePages::arm(AddressRange range) { return set_armed(Op::kArm, range, Armed::kYes); }
+Result<void> FakePages::arm_limbo(AddressRange range) { return set_armed(Op::kArmLimbo, range, Armed::kLimbo); }
+Result<void> FakePages::disarm(AddressRange range) { return set_armed(Op::kDisarm, range, Armed::kNo); }
+
+Errno FakePages::move_page(Address to, Address from) {
+  if (const Errno e = asked_page(Op::kMove, from)) return e;
+  Page& target = state(to);
+  Page& source = state(from);
+  if (target.present || target.poisoned) return {EEXIST};
+  if (source.poisoned) return {EFAULT};
+  if (!source.present) return {};
+  if (source.pinned || source.shared || source.transfers) return {EBUSY};
+  std::memcpy(bytes_at(to), bytes_at(from), kPageSize);
+  target.present = true;
+  target.write_protected = false;
+  drop(from);
+  return {};
+}
+
+Progress FakePages::move(Address to, Address from, Bytes bytes) {
+  const AddressRange target = range_at(to, bytes.count), source = range_at(from, bytes.count);
+  if (target.empty()) return {};
+  if (!one_mapping(target) || !one_mapping(source) || target.overlaps(source)) return {{}, {EINVAL}};
+  const Mapping &t = state(to).mapping, &s = state(from).mapping;
+  if (t.armed == Armed::kNo || t.access != s.access || t.locked != s.locked || t.access != Access::kReadWrite)
+    return {{}, {EINVAL}};
+  // A whole huge page is moved as one.
+  const bool whole = to.value % kExtentSize == 0 && from.value % kExtentSize == 0 && bytes.count == kExtentSize;
+  const bool huge = whole && huge_[(from - base_) >> kExtentShift];
+  Progress p;
+  while (p.done < bytes && !p.error) {
+    p.error = move_page(to + p.done.count, from + p.done.count);
+    if (!p.error) p.done += Bytes{kPageSize};
+  }
+  if (huge && !p.error) huge_[(to - base_) >> kExtentShift] = true;
+  show(range_at(to, p.done.count));
+  show(range_at(from, p.done.count));
+  wake(range_at(to, p.done.count));
+  return p;
+}
+
+Progress FakePages::copy(Address to, const void* from, Bytes bytes) {
+  const AddressRange target = range_at(to, bytes.count);
+  if (target.empty()) return {};
+  if (!one_mapping(target) || state(to).mapping.armed == Armed::kNo) return {{}, {ENOENT}};
+  Progress p;
+  while (p.done < bytes && !p.error) {
+    const Address page = to + p.done.count;
+    const Address source = address_of(from) + p.done.count;
+    p.error = asked_page(Op::kCopy, page);
+    if (!p.error && state(page).present) p.error = {EEXIST};
+    if (p.error) break;
+    const char* data = source.pointer<const char>();
+    if (simulated(source)) {
+      EXPECT_TRUE(state(source).present) << "copy from a missing page";
+      data = bytes_at(source);
+    }
+    make_present(page);
+    std::memcpy(bytes_at(page), data, kPageSize);
+    state(page).poisoned = false;
+    p.done += Bytes{kPageSize};
+  }
+  wake(range_at(to, p.done.count));
+  return p;
+}
+
+void FakePages::wake(AddressRange range) {
+  std::erase_if(waiting_, [&](const auto& w) { return range.contains(w.second); });
+  std::erase_if(unread_, [&](const Fault& f) { return range.contains(f.address); });
+}
+
+Result<void> FakePages::protect(AddressRange range, bool on) {
+  if (!one_mapping(range) || state(range.begin).mapping.armed == Armed::kNo) return Errno{ENOENT};
+  if (const Errno e = asked(Op::kProtect, range)) return e;
+  each_page(range, [&](Address a) { state(a).write_protected = on && state(a).present; });
+  if (!on) wake(range);
+  return {};
+}
+
+Result<void> FakePages::poison(AddressRange range) {
+  if (!one_mapping(range) || state(range.begin).mapping.armed == Armed::kNo) return Errno{ENOENT};
+  if (const Errno e = asked(Op::kPoison, range)) return e;
+  for (Address a = range.begin; a < range.end; a = a + kPageSize) {
+    if (state(a).present || state(a).poisoned) return Errno{EEXIST};
+    state(a).poisoned = true;
+    wake(range_at(a, kPageSize));
+  }
+  return {};
+}
+
+void FakePages::unshare(AddressRange range) {
+  each_page(range, [&](Address a) {
+    EXPECT_TRUE(state(a).present) << "the write would fault in the runtime";
+    EXPECT_EQ(state(a).mapping.access, Access::kReadWrite) << "the write would fault in the runtime";
+    EXPECT_FALSE(state(a).write_protected) << "the write would fault in the runtime";
+    state(a).shared = false;
+  });
+}
+
+void FakePages::discard(AddressRange range) {
+  each_page(range, [&](Address a) {
+    EXPECT_EQ(state(a).transfers, 0u) << "discard of a page with a transfer under way";
+    drop(a);
+  });
+  show(range);
+}
+
+bool FakePages::populate(AddressRange range) {
+  if (asked(Op::kPopulate, range)) return false;
+  each_page(range, [&](Address a) {
+    if (a.page_in_extent() == 0 && range.contains(range_at(a, kExtentSize)) &&
+        resident(range_at(a, kExtentSize)) == Pages{})
+      huge_[(a - base_) >> kExtentShift] = true;
+    EXPECT_NE(state(a).mapping.armed, Armed::kYes) << "populate would wait for the pager itself";
+    if (!state(a).present) make_present(a);
+  });
+  return true;
+}
+
+PageSet FakePages::present(Address extent, bool* huge) {
+  PageSet set;
+  for (unsigned i = 0; i < kPagesPerExtent; ++i)
+    if (state(extent + i * kPageSize).present) set.set(i);
+  if (huge) *huge = huge_[(extent - base_) >> kExtentShift];
+  return set;
+}
+
+unsigned FakePages::read_faults(Fault* out, unsigned max) {
+  unsigned n = 0;
+  for (; n < max && !unread_.empty(); ++n) {
+    out[n] = unread_.front();
+    unread_.pop_front();
+  }
+  return n;
+}
+
+void FakePages::make_present(Address page) {
+  std::memset(bytes_at(page), 0, kPageSize);
+  Page& p = state(page);
+  p.present = true;
+  p.write_protected = p.shared = false;
+  show(range_at(page, kPageSize));
+}
+
+void FakePages::drop(Address page) {
+  Page& p = state(page);
+  p.present = p.write_protected = p.shared = p.poisoned = p.pinned = false;
+  huge_[(page - base_) >> kExtentShift] = false;
+}
+
+void FakePages::show(AddressRange range) {
+  const auto open = [&](Address a) { return state(a).present && state(a).mapping.armed == Armed::kLimbo; };
+  for (Address a = range.begin; a < range.end;) {
+    Address end = a + kPageSize;
+    while (end < range.end && open(end) == open(a)) end = end + kPageSize;
+    if (mprotect(a.pointer(), end - a, open(a) ? PROT_READ | PROT_WRITE : PROT_NONE) != 0) std::abort();
+    a = end;
+  }
+}
+
+}  // namespace ebb
