@@ -120,6 +120,9 @@ Errno map_slots(State& s) {
     // Single pages come and go here; huge ones only by being moved in whole.
     raw_syscall(SYS_madvise, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), MADV_NOHUGEPAGE);
     raw_syscall(SYS_madvise, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), MADV_DONTFORK);
+    // The last quarter is for whole extents (SlotPool).
+    const uint64_t huge = (count / 4) << kExtentShift;
+    raw_syscall(SYS_madvise, as_arg((s.slots.end - huge).pointer()), static_cast<long>(huge), MADV_HUGEPAGE);
     return {};
   }
   return {ENOMEM};

@@ -58,9 +58,9 @@ bool Pager::make_room(Pages wanted) {
 void Pager::balance() {
   const Pages target = headroom();
   for (int steps = 0; steps < 64; ++steps) {
-    const int64_t missing = static_cast<int64_t>(target.count) - budget_.room();
+    // Spare pages are as good as room: the next load uses them, and whoever needs room frees them.
+    const int64_t missing = static_cast<int64_t>(target.count) - budget_.room() - static_cast<int64_t>(slots_.spare().count);
     if (missing <= 0) return;
-    if (slots_.drop_spare({static_cast<uint64_t>(missing)}).count) continue;
     if (missing <= static_cast<int64_t>(leaving_.count) && !starved_) return;  // enough is on its way out
     if (!evict_step()) return;
   }

@@ -20,11 +20,13 @@ Result<void> SlotPool::open(AddressRange range) {
   used_ = 0;
   spare_ = {};
   rich_ = kEnd;
-  for (uint32_t i = 0; i < count_; ++i) {
+  empty_ = huge_ = kEnd;
+  for (uint32_t i = count_; i-- > 0;) {
     present_[i] = {};
-    next_[i] = i + 1 < count_ ? i + 1 : kEnd;
+    uint32_t& head = huge(i) ? huge_ : empty_;
+    next_[i] = head;
+    head = i;
   }
-  empty_ = count_ ? 0 : kEnd;
   return {};
 }
 
@@ -39,21 +41,23 @@ uint32_t SlotPool::pop(uint32_t& head) {
 
 uint32_t SlotPool::take_empty() {
   if (empty_ != kEnd) return pop(empty_);
+  if (huge_ != kEnd) return pop(huge_);
   const uint32_t slot = pop(rich_);
   if (slot != kNoSlot) discard(slot, present_[slot]);
   return slot;
 }
 
 uint32_t SlotPool::take_for_load(const PageSet& wanted) {
-  // A few pages are not worth taking a rich slot apart.
+  // A few pages are not worth taking a rich slot apart, and must not bring a whole huge page into being.
   if (rich_ != kEnd && wanted.count() >= kPagesPerExtent / 4) return pop(rich_);
+  if (huge_ != kEnd && wanted.full()) return pop(huge_);
   return empty_ != kEnd ? pop(empty_) : pop(rich_);
 }
 
 void SlotPool::give(uint32_t slot) {
   EBB_CHECK(used_ > 0);
   --used_;
-  uint32_t& head = present_[slot].none() ? empty_ : rich_;
+  uint32_t& head = present_[slot].any() ? rich_ : huge(slot) ? huge_ : empty_;
   next_[slot] = head;
   head = slot;
   spare_ += present_[slot].pages();

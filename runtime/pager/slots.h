@@ -16,7 +16,8 @@ class SlotPool {
  public:
   constexpr SlotPool(Arena& arena, PageOps& ops, Budget& budget) : arena_(arena), ops_(ops), budget_(budget) {}
 
-  // `range` is mapped, armed as limbo, and holds nothing. ENOMEM when the tables do not fit.
+  // `range` is mapped, armed as limbo, and holds nothing; its last quarter wants huge pages. ENOMEM when the tables do
+  // not fit.
   Result<void> open(AddressRange range);
 
   // A slot without a present page, for pages that are moved in; kNoSlot when all are in use.
@@ -44,6 +45,7 @@ class SlotPool {
 
  private:
   static constexpr uint32_t kEnd = kNoSlot;
+  bool huge(uint32_t slot) const { return slot >= count_ - count_ / 4; }
   uint32_t pop(uint32_t& head);
 
   Arena& arena_;
@@ -53,6 +55,7 @@ class SlotPool {
   PageSet* present_ = nullptr;
   uint32_t* next_ = nullptr;  // in either list of unused slots
   uint32_t empty_ = kEnd;     // unused, nothing present
+  uint32_t huge_ = kEnd;      // unused, nothing present, backed by a huge page when touched: for whole extents
   uint32_t rich_ = kEnd;      // unused, with spare pages
   uint32_t count_ = 0, used_ = 0;
   Pages spare_{};

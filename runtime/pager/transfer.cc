@@ -119,6 +119,13 @@ bool Pager::load_mapped(Extent& e, PageRun run) {
 unsigned Pager::load(Extent& e, const PageSet& pages) {
   if (e.slot == kNoSlot) {
     e.slot = slots_.take_for_load(pages);
+    // All in use: what waits longest out of sight gives its slot up.
+    for (Extent* oldest : {ready_.front(), limbo_.front()}) {
+      if (e.slot != kNoSlot) break;
+      if (!oldest || oldest == &e) continue;
+      (void)evict_aside(*oldest);
+      e.slot = slots_.take_for_load(pages);
+    }
     if (e.slot == kNoSlot) return 0;
   }
   unsigned started = 0;
@@ -169,7 +176,7 @@ void Pager::read_ahead(Stream& s) {
       const PageSet cold = e->cold() & PageSet::of({first, last - first});
       if (cold.any()) {
         // Ahead of need only from free room: a waiting thread has the first claim.
-        const Pages free{static_cast<uint64_t>(budget_.room() > 0 ? budget_.room() : 0)};
+        const Pages free = Pages{static_cast<uint64_t>(budget_.room() > 0 ? budget_.room() : 0)} + slots_.spare();
         if (free < cold.pages()) return;
         e->read_ahead = true;
         if (load(*e, cold) < cold.count()) return;
