@@ -59,7 +59,7 @@ void find_loader() {
   resolve_dlopen();
   if (!sanitizer_present()) engine::boot(environment);
   if (engine::enabled() && !sanitizer_present()) {
-    g_heap_is_ours = heap::exported_free_is_ours();
+    g_heap_is_ours = heap::exported_heap_is_ours();
     heap::choose_addresses(reinterpret_cast<const unsigned char*>(getauxval(AT_RANDOM)));
     strip_deepbind();
     g_active = true;

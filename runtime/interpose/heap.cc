@@ -180,7 +180,6 @@ extern "C" {
 EBB_EXPORT void* malloc(size_t bytes) noexcept { return allocate(bytes, EBB_CALLER); }
 
 EBB_EXPORT void free(void* p) noexcept { release(p); }
-[[gnu::alias("free"), gnu::visibility("hidden")]] void ebb_own_free(void*) noexcept;
 [[gnu::alias("free")]] EBB_EXPORT void cfree(void*) noexcept;
 
 EBB_EXPORT void free_sized(void* p, size_t) noexcept { release(p); }

@@ -17,7 +17,6 @@
 #include "job/engine.h"
 
 extern "C" void free(void* p) noexcept;
-extern "C" void ebb_own_free(void* p) noexcept;
 
 namespace ebb::heap {
 
@@ -35,6 +34,7 @@ constexpr size_t kEndlessCredit = SIZE_MAX / 2;
 enum class State : int { kIdle, kLoading, kReady, kAbsent };
 constinit std::atomic<State> g_state{State::kIdle};
 constinit std::atomic<size_t> g_requested{0};   // bytes of credit handed out
+constinit bool g_asked = false;  // somebody's malloc came here before we were active
 constinit std::atomic<size_t> g_next_look{kGrown / 2};
 constinit std::atomic<size_t> g_large_freed{0};
 
@@ -132,6 +132,7 @@ Route choose_route(size_t bytes, const void* return_address) {
   Thread& thread = t_heap;
   if (thread.mode == Mode::kInside) return Route::kGlibc;
   if (!interpose::g_active || !interpose::g_heap_is_ours) {
+    g_asked = true;
     // Before the constructor the last word is not spoken.
     thread.credit = interpose::g_loader_bytes && bytes < kEndlessCredit ? kEndlessCredit : kCredit;
     return Route::kGlibc;
@@ -168,7 +169,17 @@ long map_extent(void* hint, size_t bytes, int prot, int flags) {
   return engine::map(reinterpret_cast<void*>(at), bytes, prot, flags | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
-bool exported_free_is_ours() { return &free == &ebb_own_free; }
+// Asked by calling: in an executable that is not position-independent, the address of `free` is that of the executable's
+// own jump to it, whoever defines it.
+bool exported_heap_is_ours() {
+  t_heap.credit = 0;
+  g_asked = false;
+  void* p = malloc(1);
+  asm volatile("" : : "r"(p) : "memory");
+  free(p);
+  t_heap.credit = 0;  // the next one asks again, with the last word spoken
+  return g_asked;
+}
 
 void choose_addresses(const unsigned char* random) {
   if (!random) return;

@@ -59,7 +59,7 @@ void note_large_free(size_t bytes);
 long map_extent(void* hint, size_t bytes, int prot, int flags);
 
 // Whether the process's `free` is the one of this library.
-bool exported_free_is_ours();
+bool exported_heap_is_ours();
 // Picks where in the windows to begin, from 16 random bytes of the kernel.
 void choose_addresses(const unsigned char* random);
 
