@@ -66,6 +66,7 @@ void unshare_edges(State& s, AddressRange range) {
     Extent* e = s.table.find(edge);
     if (!e || range.contains(range_at(e->base, kExtentSize))) continue;
     const AddressRange part = range_at(e->base, kExtentSize).intersect(range);
+    settle(s, part);
     s.pager.pin(part, true);
     while (s.pager.any_cold(part)) {
       s.lock.unlock();

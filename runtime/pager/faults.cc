@@ -8,12 +8,10 @@ namespace {
 
 alignas(kPageSize) constinit const char kZeros[kPagesPerBlock * kPageSize] = {};
 
-// An extent that is touched within this time after it went aside is in steady use.
-constexpr uint64_t kHotNs = 1'000'000;
 constexpr uint8_t kMaxHeat = 5;
 
-PageRun block_of(unsigned i) {
-  return {static_cast<unsigned>(align_down(i, kPagesPerBlock)), static_cast<unsigned>(kPagesPerBlock)};
+PageRun block_of(unsigned i, unsigned pages = kPagesPerBlock) {
+  return {static_cast<unsigned>(align_down(i, pages)), pages};
 }
 
 }  // namespace
@@ -89,19 +87,18 @@ bool Pager::bring_back(Extent& e, unsigned i) {
   PageSet back = movable & PageSet::of(block_of(i));
   if (ahead) {
     const bool stream = e.read_ahead;
-    if (stream) {
-      back = movable & e.pristine;
-      Stream& s = loads_.observe(e.page(i).value >> kPageShift);
-      const uint64_t end = (e.base.value >> kPageShift) + kPagesPerExtent;
-      Streams::provided(s, s.direction > 0 ? end : (e.base.value >> kPageShift) - 1);
-    } else {
-      neighbours_.touched((back & e.pristine).count());
-    }
+    if (stream) back = movable & e.pristine;
+    else neighbours_.touched((back & e.pristine).count());
+    Stream& s = loads_.observe(e.page(i).value >> kPageShift);
+    const PageRun covered = stream ? PageRun{0, static_cast<unsigned>(kPagesPerExtent)} : block_of(i);
+    const uint64_t base = e.base.value >> kPageShift;
+    if (s.hits) Streams::provided(s, s.direction > 0 ? base + covered.end() : base + covered.first - 1);
   } else {
-    ++e.touches;
-    const unsigned out = e.aside.count();
-    const bool hot = e.touches == 1 && now_ns_ - e.aside_since_ns < kHotNs;
-    if (hot || e.touches * kPagesPerBlock * 3 >= out) {  // a quarter of its blocks was touched
+    // As many pages as are worth loading around a touched one. Once a quarter of what went aside is back the rest is
+    // taken to be in use, too.
+    back = movable & PageSet::of(block_of(i, neighbours_.window()));
+    e.touches = static_cast<uint16_t>(e.touches + back.count());
+    if (e.touches * 3 >= e.aside.count()) {
       back = movable;
       if (e.heat < kMaxHeat) ++e.heat;
       e.skip = static_cast<uint8_t>((1u << e.heat) - 1);

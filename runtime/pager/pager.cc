@@ -108,9 +108,11 @@ void Pager::drop_pristine(Extent& e) {
 // Everything that is out of sight comes home, except what is being written: that is waited for.
 void Pager::settle_extent(Extent& e) {
   drop_pristine(e);
-  if (e.aside.any()) {
-    move_home(e, e.aside);
-    for (unsigned i = e.aside.next(0); i < kPagesPerExtent; i = e.aside.next(i + 1)) copy_from_slot(e, {i, 1});
+  // A page whose write is under way must stay: the kernel may not have looked at it yet.
+  if (const PageSet back = e.aside.minus(e.writing); back.any()) {
+    move_home(e, back);
+    const PageSet stuck = e.aside & back;
+    for (unsigned i = stuck.next(0); i < kPagesPerExtent; i = stuck.next(i + 1)) copy_from_slot(e, {i, 1});
   }
   if (e.away != Away::kNone) set_away(e, Away::kNone);
   leave_slot_if_idle(e);

@@ -81,7 +81,8 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   }
   load(e, pages);
   if (!e.loading.test(i)) load(e, PageSet::of({i, 1}));  // at least what is waited for
-  if (s.direction > 0) Streams::provided(s, page - i + last);
+  // Only what was believed counts as provided: a walk by larger steps than a page must not pass for a dense one.
+  if (sequential && s.direction > 0) Streams::provided(s, page - i + last);
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
 }
