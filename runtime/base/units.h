@@ -78,6 +78,9 @@ struct AddressRange {
   }
 };
 
+// All of user space.
+inline constexpr AddressRange kAllAddresses{{kPageSize}, {uintptr_t{1} << 47}};
+
 constexpr AddressRange range_at(Address begin, uint64_t bytes) { return {begin, begin + bytes}; }
 
 }  // namespace ebb

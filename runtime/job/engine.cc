@@ -13,7 +13,7 @@ namespace ebb {
 
 namespace {
 constinit State g_state;
-}
+}  // namespace
 State& state() { return g_state; }
 
 HookScope::HookScope() {
@@ -23,18 +23,23 @@ HookScope::HookScope() {
 }
 HookScope::~HookScope() { g_state.lock.unlock(); }
 
+namespace {
+// Lets the pager's thread do a round, without the lock that the caller holds.
+void wait_for_round(State& s) {
+  const uint32_t round = s.round.load();
+  s.settling.fetch_add(1);
+  s.lock.unlock();
+  wake_pager(s);
+  futex_wait(s.round, round);
+  s.lock.lock();
+  s.settling.fetch_sub(1);
+}
+}  // namespace
+
 void settle(State& s, AddressRange range) {
   if (s.mode.load() != Mode::kPaged || s.pager.settled(range)) return;
   s.pager.freeze(range);
-  while (!s.pager.settled(range)) {
-    const uint32_t round = s.round.load();
-    s.settling.fetch_add(1);
-    s.lock.unlock();
-    wake_pager(s);
-    futex_wait(s.round, round);
-    s.lock.lock();
-    s.settling.fetch_sub(1);
-  }
+  while (!s.pager.settled(range)) wait_for_round(s);
   s.pager.thaw(range);
 }
 
@@ -103,36 +108,6 @@ bool ours(State& s, AddressRange range) {
   if (range.size() > (uint64_t{1} << 40)) return true;
   s.table.for_each(range, [&](Extent&) { any = true; });
   return any;
-}
-
-// Reads a byte of every page: the pager brings what is cold. Without the lock; only where the program may read.
-void touch(AddressRange range) {
-  for (Address at = range.begin; at < range.end; at = at + kPageSize)
-    (void)*static_cast<const volatile char*>(at.pointer<char>());
-}
-
-template <class Fn>
-void for_managed_runs(State& s, AddressRange range, Fn fn) {
-  s.table.for_each(range, [&](Extent& e) {
-    e.managed.minus(e.fenced).for_each_run([&](PageRun run) { fn(e.range(run).intersect(range)); });
-  });
-}
-
-// Makes every page of `range` resident and keeps it so (pinned). Drops and takes the lock that the caller holds.
-void bring_in(State& s, AddressRange range) {
-  settle(s, range);
-  s.pager.pin(range, true);
-  if (s.mode.load() != Mode::kPaged) return;
-  while (s.pager.any_cold(range)) {
-    AddressRange part{};
-    for_managed_runs(s, range, [&](AddressRange r) {
-      if (part.empty() && !r.empty() && s.pager.any_cold(r)) part = r;
-    });
-    if (part.empty()) return;  // behind the program's own protection: loaded when it lifts it
-    s.lock.unlock();
-    touch(part);
-    s.lock.lock();
-  }
 }
 
 }  // namespace
@@ -303,7 +278,7 @@ long lock_all(int flags) {
   if (enabled()) {
     HookScope hook;
     if (flags & MCL_FUTURE) s.pin_future = true;
-    if ((flags & MCL_CURRENT) && s.job.attached()) bring_in(s, {{kPageSize}, {uint64_t{1} << 47}});
+    if ((flags & MCL_CURRENT) && s.job.attached()) bring_in(s, kAllAddresses);
   }
   const long r = raw_syscall(SYS_mlockall, flags);
   if (is_error(r) && enabled()) (void)unlock_all();
@@ -316,7 +291,7 @@ long unlock_all() {
   if (enabled()) {
     HookScope hook;
     s.pin_future = false;
-    if (s.job.attached()) s.pager.pin({{kPageSize}, {uint64_t{1} << 47}}, false);
+    if (s.job.attached()) s.pager.pin(kAllAddresses, false);
   }
   return r;
 }
@@ -342,9 +317,21 @@ void at_exit() {}
 
 }  // namespace engine
 
-void let_go(State& s, AddressRange range) {
-  engine::bring_in(s, range);
+// Also behind the program's own protection: the pager is asked, nothing is touched.
+void bring_in(State& s, AddressRange range) {
   settle(s, range);
+  s.pager.pin(range, true);
+  if (s.mode.load() != Mode::kPaged) return;
+  while (s.pager.any_cold(range)) {
+    s.pager.want(range);
+    wait_for_round(s);
+    settle(s, range);
+    s.pager.settle_home(range);
+  }
+}
+
+void let_go(State& s, AddressRange range) {
+  bring_in(s, range);
   s.pager.remove(range, true);
 }
 

@@ -60,7 +60,7 @@ void rebuild_after_fork(State& s) {
   Errno failed = opened.ok() ? map_slots(s) : opened.error();
   if (!failed) failed = s.pages.arm_limbo(s.slots).error();
   if (!failed) failed = s.pager.open(s.slots, s.files.byte_addressable() ? nullptr : &s.ring).error();
-  if (!failed) failed = s.pager.rearm_all();
+  if (!failed) failed = s.pager.rearm(kAllAddresses);
   if (!failed) failed = start_pager_thread(s);
   if (!failed) return;
   // Cold pages of this child can never be brought back: better an end with a reason than a wrong byte.

@@ -39,23 +39,38 @@ long reserve_like(Address like, uint64_t bytes) {
   return static_cast<long>(at);
 }
 
-// Moves the mappings of `from` to `to`, each piece for itself.
-Errno move_pieces(State& s, AddressRange from, Address to) {
+// Moves `piece` by `delta`; halves it where it turns out to be several mappings (advice splits them, too): the kernel
+// refuses such a piece whole. How many bytes from its beginning were moved.
+uint64_t move_piece(AddressRange piece, uint64_t delta, Errno& failed) {
+  const long r = plain(piece.begin.pointer(), piece.size(), piece.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
+                       (piece.begin + delta).pointer());
+  if (!is_error(r)) return piece.size();
+  if (r != -EFAULT || piece.size() == kPageSize) {
+    failed = {static_cast<int>(-r)};
+    return 0;
+  }
+  const Address middle = piece.begin + align_down(piece.size() / 2, kPageSize);
+  const uint64_t first = move_piece({piece.begin, middle}, delta, failed);
+  return failed ? first : first + move_piece({middle, piece.end}, delta, failed);
+}
+
+// Moves the mappings of `from` to `to`, extent by extent. On failure everything is where it was.
+Errno move_pieces(AddressRange from, Address to) {
+  const uint64_t delta = to.value - from.begin.value;
   Errno failed{};
-  s.table.for_each(from, [&](Extent& e) {
-    const AddressRange inside = range_at(e.base, kExtentSize).intersect(from);
-    // Fenced pages have another protection: a mapping of their own.
-    for (unsigned i = inside.begin.page_in_extent(), end = i + static_cast<unsigned>(inside.pages().count); i < end && !failed;) {
-      const bool fenced = e.fenced.test(i);
-      unsigned stop = fenced ? e.fenced.next_gap(i) : e.fenced.next(i);
-      if (stop > end) stop = end;
-      const AddressRange piece = e.range({i, stop - i});
-      const long r = plain(piece.begin.pointer(), piece.size(), piece.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
-                           (to + (piece.begin - from.begin)).pointer());
-      if (is_error(r)) failed = {static_cast<int>(-r)};
-      i = stop;
-    }
-  });
+  Address at = from.begin;
+  while (at < from.end && !failed) {
+    const Address next = at.extent() + kExtentSize < from.end ? at.extent() + kExtentSize : from.end;
+    at = at + move_piece({at, next}, delta, failed);
+  }
+  if (!failed) return {};
+  for (Address back = from.begin; back < at;) {
+    const Address next = back.extent() + kExtentSize < at ? back.extent() + kExtentSize : at;
+    Errno again{};
+    (void)move_piece({back + delta, next + delta}, 0 - delta, again);
+    EBB_CHECK(!again);
+    back = next;
+  }
   return failed;
 }
 
@@ -66,15 +81,8 @@ void unshare_edges(State& s, AddressRange range) {
     Extent* e = s.table.find(edge);
     if (!e || range.contains(range_at(e->base, kExtentSize))) continue;
     const AddressRange part = range_at(e->base, kExtentSize).intersect(range);
-    settle(s, part);
-    s.pager.pin(part, true);
-    while (s.pager.any_cold(part)) {
-      s.lock.unlock();
-      for (Address at = part.begin; at < part.end; at = at + kPageSize)
-        (void)*static_cast<const volatile char*>(at.pointer<char>());
-      s.lock.lock();
-    }
-    settle(s, part);
+    bring_in(s, part);
+    s.pager.settle_home(part);
     s.pager.forget_copies(part);
   }
 }
@@ -91,7 +99,8 @@ long move_managed(State& s, AddressRange old, uint64_t bytes, int flags, void* w
   }
   const uint64_t kept = bytes < old.size() ? bytes : old.size();
   const AddressRange moving = range_at(old.begin, kept);
-  if (const Errno e = move_pieces(s, moving, to)) {
+  if (const Errno e = move_pieces(moving, to)) {
+    EBB_CHECK(!s.pager.rearm(moving));  // what was moved and moved back lost its registration
     if (!fixed) raw_syscall(SYS_munmap, static_cast<long>(to.value), static_cast<long>(bytes));
     return -e.value;
   }

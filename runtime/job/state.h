@@ -81,6 +81,9 @@ Errno start_pager_thread(State& s);
 void wake_pager(State& s);
 // Waits until no transfer is under way in `range` and returns with it so, under the lock that the caller holds.
 void settle(State& s, AddressRange range);
+// Makes every page of `range` resident and keeps it so (pinned). Drops and takes the lock that the caller holds; no
+// transfer is under way in `range` when it returns.
+void bring_in(State& s, AddressRange range);
 // Ends the management of `range`; its contents stay, resident. Drops and takes the lock that the caller holds.
 void let_go(State& s, AddressRange range);
 // Maps the slots. ENOMEM when there is no room for at least a few.

@@ -35,7 +35,10 @@ void Pager::step() {
       else
         settle_extent(*e);
     }
-    for (Extent* e = limbo_.front(); e; e = limbo_.front()) settle_extent(*e);
+    for (Extent* e = limbo_.front(); e; e = limbo_.front()) {
+      drop_pristine(*e);
+      settle_extent(*e);
+    }
   } else {
     serve_waiters();
     read_ahead();
@@ -107,7 +110,6 @@ void Pager::drop_pristine(Extent& e) {
 
 // Everything that is out of sight comes home, except what is being written: that is waited for.
 void Pager::settle_extent(Extent& e) {
-  drop_pristine(e);
   // A page whose write is under way must stay: the kernel may not have looked at it yet.
   if (const PageSet back = e.aside.minus(e.writing); back.any()) {
     move_home(e, back);
@@ -130,9 +132,9 @@ void Pager::recount() {
   touch_cold_count(0);
 }
 
-Errno Pager::rearm_all() {
+Errno Pager::rearm(AddressRange range) {
   Errno failed{};
-  table_.for_all([&](Extent& e) {
+  table_.for_each(range, [&](Extent& e) {
     if (failed || !e.armed) return;
     failed = arm_extent(e);
   });

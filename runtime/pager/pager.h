@@ -47,8 +47,9 @@ class Pager {
   // Evicts until a second process with what this one holds fits the budget, or nothing more can go.
   void shrink_for_fork();
   bool short_of_room() const { return budget_.room() < static_cast<int64_t>(headroom().count); }
-  // In a fork child, after open(): arms again what was armed before the fork. An error means that the child cannot live.
-  Errno rearm_all();
+  // Arms again what is armed in `range`: a fork or a move of the mapping ended it. In a fork child, after open(), for all
+  // of the address space. An error means that the process cannot go on.
+  Errno rearm(AddressRange range);
   // In a fork child, with a fresh share: charges again what this process holds.
   void recount();
 
@@ -70,6 +71,8 @@ class Pager {
   // Locked pages are never evicted.
   void pin(AddressRange range, bool on);
   bool any_cold(AddressRange range);
+  // Asks for cold pages of `range` as a fault would, a few hundred at a time.
+  void want(AddressRange range);
   bool any_managed(AddressRange range);
   // Stored or out of sight, for mincore.
   bool elsewhere(Address page) const;

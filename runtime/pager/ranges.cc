@@ -143,6 +143,16 @@ bool Pager::any_cold(AddressRange range) {
   return any;
 }
 
+void Pager::want(AddressRange range) {
+  const uint64_t now = clock_.now_ns();
+  table_.for_each(range, [&](Extent& e) {
+    if (!e.armed) return;
+    const PageSet cold = e.cold() & part_of(e, range);
+    for (unsigned i = cold.next(0); i < kPagesPerExtent && waiters_.size() < kPagesPerExtent; i = cold.next(i + 1))
+      (void)waiters_.push_back({e.page(i), now});
+  });
+}
+
 bool Pager::any_managed(AddressRange range) {
   bool any = false;
   table_.for_each(range, [&](Extent& e) { any = any || e.managed.intersects(part_of(e, range)); });
