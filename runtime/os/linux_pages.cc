@@ -109,39 +109,61 @@ Result<void> LinuxPages::disarm(AddressRange range) {
   return {};
 }
 
-Progress LinuxPages::move(Address to, Address from, Bytes bytes) {
-  Bytes done{};
+namespace {
+
+// The kernel takes a piece only if it lies within one mapping, and a program's advice and protection cut mappings
+// anywhere: a refused piece is halved. `request(offset, bytes, &moved)` makes the call.
+template <class Request>
+Progress in_pieces(uint64_t total, Request request) {
+  uint64_t done = 0, piece = total;
   int idle = 0;
-  while (done < bytes) {
+  while (done < total) {
+    if (piece > total - done) piece = total - done;
+    int64_t moved = 0;
+    const long r = request(done, piece, &moved);
+    if (!is_error(r)) {
+      done += piece;
+      piece *= 2;
+      idle = 0;
+      continue;
+    }
+    idle = moved > 0 ? 0 : idle + 1;
+    if (moved > 0) done += static_cast<uint64_t>(moved);
+    if (r == -EAGAIN && idle < kMaxIdleRetries) continue;
+    if ((r == -ENOENT || r == -EINVAL) && piece > kPageSize) {
+      piece = align_down(piece / 2, kPageSize);
+      continue;
+    }
+    return {Bytes{done}, Errno{static_cast<int>(-r)}};
+  }
+  return {Bytes{total}, {}};
+}
+
+}  // namespace
+
+Progress LinuxPages::move(Address to, Address from, Bytes bytes) {
+  return in_pieces(bytes.count, [&](uint64_t offset, uint64_t piece, int64_t* moved) {
     abi::UffdMove m = {};
-    m.dst = to.value + done.count;
-    m.src = from.value + done.count;
-    m.len = bytes.count - done.count;
+    m.dst = to.value + offset;
+    m.src = from.value + offset;
+    m.len = piece;
     m.mode = abi::kMoveAllowSrcHoles;
     const long r = uffd_ioctl(uffd_.get(), abi::kUffdioMove, &m);
-    if (!is_error(r)) return {bytes, {}};
-    idle = m.move > 0 ? 0 : idle + 1;
-    if (m.move > 0) done += Bytes{static_cast<uint64_t>(m.move)};
-    if (r != -EAGAIN || idle == kMaxIdleRetries) return {done, Errno{static_cast<int>(-r)}};
-  }
-  return {done, {}};
+    *moved = m.move;
+    return r;
+  });
 }
 
 Progress LinuxPages::copy(Address to, const void* from, Bytes bytes) {
-  Bytes done{};
-  int idle = 0;
-  while (done < bytes) {
+  return in_pieces(bytes.count, [&](uint64_t offset, uint64_t piece, int64_t* moved) {
     uffdio_copy c = {};
-    c.dst = to.value + done.count;
-    c.src = reinterpret_cast<uintptr_t>(from) + done.count;
-    c.len = bytes.count - done.count;
+    c.dst = to.value + offset;
+    c.src = reinterpret_cast<uintptr_t>(from) + offset;
+    c.len = piece;
     const long r = uffd_ioctl(uffd_.get(), UFFDIO_COPY, &c);
-    if (!is_error(r)) return {bytes, {}};
-    idle = c.copy > 0 ? 0 : idle + 1;
-    if (c.copy > 0) done += Bytes{static_cast<uint64_t>(c.copy)};
-    if (r != -EAGAIN || idle == kMaxIdleRetries) return {done, Errno{static_cast<int>(-r)}};
-  }
-  return {done, {}};
+    *moved = c.copy;
+    return r;
+  });
 }
 
 void LinuxPages::wake(AddressRange range) {
