@@ -83,6 +83,12 @@ EBB_EXPORT int mlock2(const void* address, size_t bytes, unsigned flags) noexcep
   return as_int(ebb::engine::lock(const_cast<void*>(address), bytes, flags));
 }
 
+EBB_EXPORT int munlock(const void* address, size_t bytes) noexcept {
+  return as_int(ebb::engine::unlock(const_cast<void*>(address), bytes));
+}
+
+EBB_EXPORT int munlockall() noexcept { return as_int(ebb::engine::unlock_all()); }
+
 EBB_EXPORT int mlockall(int flags) noexcept { return as_int(ebb::engine::lock_all(flags)); }
 
 EBB_EXPORT int mincore(void* address, size_t bytes, unsigned char* vector) noexcept {

@@ -189,7 +189,8 @@ long advise(void* address, size_t bytes, int advice) {
       // MADV_FREE may give the old contents or zeros until the next write: zeros at once is one of these.
       const int drop = advice == MADV_FREE && s.mode.load() == Mode::kPaged ? MADV_DONTNEED : advice;
       const long r = raw_syscall(SYS_madvise, as_arg(address), static_cast<long>(bytes), drop);
-      if (!is_error(r)) s.pager.forget(range);
+      // ENOMEM: over a hole; what is mapped has been dropped all the same.
+      if (!is_error(r) || r == -ENOMEM) s.pager.forget(range);
       return r;
     }
     case MADV_DONTFORK:

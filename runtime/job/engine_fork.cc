@@ -59,7 +59,7 @@ void rebuild_after_fork(State& s) {
   const auto opened = s.pages.open();
   Errno failed = opened.ok() ? map_slots(s) : opened.error();
   if (!failed) failed = s.pages.arm_limbo(s.slots).error();
-  if (!failed) failed = s.pager.open(s.slots, s.files.byte_addressable() ? nullptr : &s.ring).error();
+  if (!failed) failed = s.pager.open(s.slots, s.store.byte_addressable() ? nullptr : &s.ring).error();
   if (!failed) failed = s.pager.rearm(kAllAddresses);
   if (!failed) failed = start_pager_thread(s);
   if (!failed) return;
@@ -117,6 +117,7 @@ void fork_prepare() {
     while (s.park.load() != 2) futex_wait(s.park, 1);
     s.lock.lock();
     s.store.seal();
+    s.pager.set_inherited(true);
   }
 }
 
@@ -133,6 +134,7 @@ void fork_parent() {
   State& s = state();
   if (!enabled()) return;
   if (g_forking.paged) {
+    s.pager.set_inherited(false);
     s.park.store(0);
     futex_wake(s.park, INT_MAX);
   }

@@ -26,6 +26,17 @@ bool wholly_managed(State& s, AddressRange range) {
   return pages == range.pages().count;
 }
 
+// Whether the program's protection cuts `range` into several mappings: the kernel grows none of these.
+bool cut_by_protection(State& s, AddressRange range) {
+  uint64_t fenced = 0;
+  s.table.for_each(range, [&](Extent& e) {
+    const AddressRange r = range_at(e.base, kExtentSize).intersect(range);
+    const unsigned first = static_cast<unsigned>((r.begin - e.base) >> kPageShift);
+    fenced += (e.fenced & PageSet::of({first, static_cast<unsigned>(r.size() >> kPageShift)})).count();
+  });
+  return fenced && fenced != range.pages().count;
+}
+
 // A free place of `bytes` with the same position within an extent as `like`, nothing else in its extents.
 long reserve_like(Address like, uint64_t bytes) {
   const uint64_t lead = like.value % kExtentSize;
@@ -173,6 +184,7 @@ long remap(void* address, size_t old_bytes, size_t bytes, int flags, void* wante
     }
     return r;
   }
+  if (size > old_size && cut_by_protection(s, old)) return -EFAULT;
   if (!fixed && size == old_size) return as_arg(address);
   if (!fixed && size < old_size) {
     const AddressRange tail = {old.begin + size, old.end};

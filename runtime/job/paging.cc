@@ -148,19 +148,23 @@ bool start_paging(State& s) {
     return give_up(s, "no userfaultfd for kernel-mode faults", r.error(),
                    "It takes Linux 6.8 and access to /dev/userfaultfd, CAP_SYS_PTRACE or root: see `ebb doctor`");
   if (const Errno e = s.files.open(s.slow)) return give_up(s, "cannot use the slow tier", e, s.slow);
-  s.store.set_byte_addressable(s.files.byte_addressable());
   uint64_t seed = 0;
   if (raw_syscall(SYS_getrandom, as_arg(&seed), sizeof seed, 0) != sizeof seed) seed = s.clock.now_ns();
   s.store.set_seed(seed);
-  if (const auto probe = s.files.create(); probe.ok())
+  if (const auto probe = s.files.create(); probe.ok()) {
+    // Without address space for the whole tier (ulimit -v) its files are read and written like any other.
+    char* mapping = s.files.byte_addressable() ? s.files.map(probe.value()) : nullptr;
+    s.store.set_byte_addressable(mapping != nullptr);
+    if (mapping) s.files.unmap(mapping);
     s.files.close(probe.value());
-  else
+  } else {
     return give_up(s, "cannot create a file on the slow tier", probe.error(), s.slow);
+  }
   if (const Errno e = map_slots(s)) return give_up(s, "no address space for the pager", e, "See `ulimit -v`");
   if (const auto r = s.pages.arm_limbo(s.slots); !r.ok())
     return give_up(s, "the kernel does not move pages", r.error(), "See `ebb doctor`");
   // Opened before the thread starts: its first round finds everything in place (the caller holds the lock).
-  if (const auto r = s.pager.open(s.slots, s.files.byte_addressable() ? nullptr : &s.ring); !r.ok())
+  if (const auto r = s.pager.open(s.slots, s.store.byte_addressable() ? nullptr : &s.ring); !r.ok())
     return give_up(s, "no memory for the pager", r.error(), "");
   if (const Errno e = start_pager_thread(s)) {
     s.pager.abandon();

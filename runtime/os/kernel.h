@@ -32,12 +32,15 @@ struct Progress {
 class PageOps {
  public:
 
-  // From now on a touch of a missing page of `range` is a Fault, and so is a write to a protected one.
+  // From now on a touch of a missing page of `range` is a Fault, and so is a write to a protected one. Children do not
+  // inherit the range: one that was forked behind our back gets SIGSEGV there, never zeros.
   // The range must be anonymous, private and mapped. Errors: EBUSY (someone else's userfaultfd), EINVAL, ENOMEM.
   virtual Result<void> arm(AddressRange range) = 0;
   // Memory that only the runtime touches (limbo): a target of move(), never a source of faults.
   virtual Result<void> arm_limbo(AddressRange range) = 0;
-  // Ends arm(); missing pages read as zeros from now on, waiting threads retry.
+  // Whether children inherit an armed range, until the next arm().
+  virtual void inherit(AddressRange range, bool on) = 0;
+  // Ends arm(); missing pages read as zeros from now on, waiting threads retry, children inherit.
   virtual Result<void> disarm(AddressRange range) = 0;
 
   // Moves page table entries: after it the pages are at `to` and missing at `from`. Holes in `from` are skipped.

@@ -96,7 +96,13 @@ Result<void> LinuxPages::register_range(AddressRange range, uint64_t mode) {
 }
 
 Result<void> LinuxPages::arm(AddressRange range) {
-  return register_range(range, UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP);
+  const auto armed = register_range(range, UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP);
+  if (armed.ok()) inherit(range, false);
+  return armed;
+}
+
+void LinuxPages::inherit(AddressRange range, bool on) {
+  raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()), on ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 // Write-protect mode without any protected page: registered, which move() demands of its target, and never faulting.
@@ -104,6 +110,7 @@ Result<void> LinuxPages::arm_limbo(AddressRange range) { return register_range(r
 
 Result<void> LinuxPages::disarm(AddressRange range) {
   uffdio_range r = uffd_range(range);
+  inherit(range, true);
   const long result = uffd_ioctl(uffd_.get(), UFFDIO_UNREGISTER, &r);
   if (is_error(result)) return Errno{static_cast<int>(-result)};
   return {};

@@ -17,6 +17,7 @@ class LinuxPages final : public PageOps {
 
   Result<void> arm(AddressRange range) override;
   Result<void> arm_limbo(AddressRange range) override;
+  void inherit(AddressRange range, bool on) override;
   Result<void> disarm(AddressRange range) override;
   Progress move(Address to, Address from, Bytes bytes) override;
   Progress copy(Address to, const void* from, Bytes bytes) override;

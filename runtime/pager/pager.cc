@@ -120,6 +120,23 @@ void Pager::settle_extent(Extent& e) {
   leave_slot_if_idle(e);
 }
 
+void Pager::set_inherited(bool on) {
+  AddressRange run{};  // neighbouring extents in one call
+  table_.for_all([&](Extent& e) {
+    if (!e.armed) return;
+    e.managed.for_each_run([&](PageRun pages) {
+      const AddressRange r = e.range(pages);
+      if (r.begin == run.end) {
+        run.end = r.end;
+        return;
+      }
+      if (!run.empty()) ops_.inherit(run, on);
+      run = r;
+    });
+  });
+  if (!run.empty()) ops_.inherit(run, on);
+}
+
 void Pager::recount() {
   Pages managed{}, resident{};
   table_.for_all([&](Extent& e) {

@@ -47,6 +47,8 @@ class Pager {
   // Evicts until a second process with what this one holds fits the budget, or nothing more can go.
   void shrink_for_fork();
   bool short_of_room() const { return budget_.room() < static_cast<int64_t>(headroom().count); }
+  // Around a fork that we know of: whether the child gets what is armed.
+  void set_inherited(bool on);
   // Arms again what is armed in `range`: a fork or a move of the mapping ended it. In a fork child, after open(), for all
   // of the address space. An error means that the process cannot go on.
   Errno rearm(AddressRange range);

@@ -64,6 +64,7 @@ class FakePages final : public PageOps {
   // --- PageOps ------------------------------------------------------------------------------------------------------
   Result<void> arm(AddressRange range) override;
   Result<void> arm_limbo(AddressRange range) override;
+  void inherit(AddressRange, bool) override {}  // children are not simulated
   Result<void> disarm(AddressRange range) override;
   Progress move(Address to, Address from, Bytes bytes) override;
   Progress copy(Address to, const void* from, Bytes bytes) override;

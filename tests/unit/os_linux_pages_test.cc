@@ -208,6 +208,7 @@ TEST_F(LinuxPagesTest, APageSharedByForkIsBusyUntilItIsUnshared) {
   m.at(0) = 's';
   ASSERT_TRUE(ops_.arm(m.range()).ok());
   ASSERT_TRUE(ops_.arm_limbo(limbo.range()).ok());
+  ops_.inherit(m.range(), true);
   int hold[2];
   ASSERT_EQ(pipe(hold), 0);
   const pid_t child = fork();
@@ -225,6 +226,21 @@ TEST_F(LinuxPagesTest, APageSharedByForkIsBusyUntilItIsUnshared) {
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
+}
+
+// Zeros where pages were evicted would be a wrong answer; no answer is none.
+TEST_F(LinuxPagesTest, AChildForkedBehindOurBackHasNoArmedRange) {
+  Map m(kExtentSize);
+  m.at(0) = 's';
+  ASSERT_TRUE(ops_.arm(m.range()).ok());
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGSEGV, SIG_DFL);
+    _exit(m.at(0) == 's');
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
 TEST_F(LinuxPagesTest, ProtectedPagesFaultOnWriteOnly) {
