@@ -35,6 +35,14 @@ void resolve(Function*& slot, const char* name) {
   if (!slot) slot = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
 }
 
+// From glibc itself: what __libc_malloc gave is glibc's, also where another preloaded allocator comes next.
+template <class Function>
+void resolve_in_libc(Function*& slot, const char* name) {
+  if (slot) return;
+  void* libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+  slot = reinterpret_cast<Function*>(dlsym(libc ? libc : RTLD_NEXT, name));
+}
+
 bool sanitizer_present() { return __asan_init || __tsan_init || __msan_init || __hwasan_init; }
 
 // The loader's image, from the kernel's word on where it put it.
@@ -74,7 +82,7 @@ void find_loader() {
 }  // namespace
 
 const NextFunctions& next() {
-  resolve(g_next.malloc_usable_size, "malloc_usable_size");
+  resolve_in_libc(g_next.malloc_usable_size, "malloc_usable_size");
   resolve(g_next.plain_fork, "_Fork");
   resolve(g_next.register_atfork, "__register_atfork");
   return g_next;

@@ -181,6 +181,7 @@ bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
     store_.forget(e, pages & e.stored);  // the hashes are of the new contents now
     return false;
   }
+  Store::begin_write(entry);
   e.writing |= pages;
   leaving_ += pages.pages();
   return true;

@@ -276,6 +276,7 @@ void Pager::finish_write(Transfer& t, int32_t result) {
   const PageSet all = PageSet::of(t.run);
   e.writing.remove(all);
   leaving_ -= all.pages();
+  Store::end_write(*t.entry);
   if (result == static_cast<int32_t>(t.run.count * kPageSize)) {
     store_.commit(e, *t.entry, all);
     const PageSet gone = e.aside & all;

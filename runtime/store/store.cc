@@ -90,7 +90,7 @@ Result<StoreEntry*> Store::writable(Extent& e) {
     arena_.destroy(entry);
     return area.error();
   }
-  *entry = {e.store, {}, area.value(), static_cast<uint16_t>(top.value())};
+  *entry = {e.store, {}, area.value(), static_cast<uint16_t>(top.value()), 0};
   e.store = entry;
   ++layers_[entry->layer].areas_live;
   ++areas_;
@@ -103,7 +103,7 @@ void Store::commit(Extent& e, StoreEntry& entry, const PageSet& pages) {
     StoreEntry* s = *link;
     if (s != &entry) {
       s->valid.remove(pages);
-      if (s->valid.none()) {
+      if (s->valid.none() && !s->writes) {
         release_entry(e, link);
         continue;
       }
@@ -118,7 +118,7 @@ void Store::forget(Extent& e, const PageSet& pages) {
   e.stored.remove(pages);
   for (StoreEntry** link = &e.store; *link;) {
     (*link)->valid.remove(pages);
-    if ((*link)->valid.none())
+    if ((*link)->valid.none() && !(*link)->writes)
       release_entry(e, link);
     else
       link = &(*link)->below;

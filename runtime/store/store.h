@@ -20,6 +20,7 @@ struct StoreEntry {
   PageSet valid;
   uint32_t area = 0;
   uint16_t layer = 0;
+  uint16_t writes = 0;  // under way: the entry stays, also while nothing in it is valid yet
 };
 
 // Where a page slot is: in a file, or in memory on byte-addressable tiers.
@@ -49,6 +50,9 @@ class Store {
   SlotPlace place_in(const StoreEntry& entry, unsigned i) const;
   // Records that `pages` of `e` are in `entry` now and nowhere else.
   void commit(Extent& e, StoreEntry& entry, const PageSet& pages);
+  // A write into `entry` begins or has ended, for better or worse.
+  static void begin_write(StoreEntry& entry) { ++entry.writes; }
+  static void end_write(StoreEntry& entry) { --entry.writes; }
   // Forgets the copies of `pages`. No write to them may be under way.
   void forget(Extent& e, const PageSet& pages);
 
