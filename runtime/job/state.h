@@ -4,6 +4,8 @@
 // Lock order: fork_lock, then lock. A holder of `lock` has all signals blocked and touches no managed memory.
 #pragma once
 
+#include <type_traits>
+
 #include "base/lock.h"
 #include "job/engine.h"
 #include "job/job.h"
@@ -52,13 +54,15 @@ struct State {
   bool pin_future = false;     // mlockall(MCL_FUTURE)
 
   // The pager's thread. `round` counts its rounds, for hooks that wait for transfers to end.
-  ScopedFd wake;
+  LastingFd wake;
   std::atomic<uint32_t> round{0};
   std::atomic<uint32_t> settling{0};  // hooks that wait for `round`
   std::atomic<uint32_t> park{0};      // 0 run, 1 asked to park, 2 parked
   uint64_t reclaimed_ns = 0;          // when dead processes were looked for last
   std::atomic<uint32_t> opened{0};    // 0 starting, 1 running, else errno + 1
 };
+
+static_assert(std::is_trivially_destructible_v<State>, "nothing of ours may end before the program does");
 
 State& state();
 

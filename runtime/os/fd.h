@@ -21,27 +21,14 @@ bool is_protected(int fd);
 // The smallest protected descriptor in [first, last]; -1 if there is none. For close_range.
 int next_protected(int first, int last);
 
-// Owns a protected descriptor.
-class ScopedFd {
+// Holds a protected descriptor for the life of the process: never closed by a destructor, since static destructors run
+// while the program (and the pager under it) goes on.
+class LastingFd {
  public:
-  constexpr ScopedFd() = default;
-  explicit ScopedFd(int protected_fd) : fd_(protected_fd) {}
-  ScopedFd(ScopedFd&& o) : fd_(o.release()) {}
-  ScopedFd& operator=(ScopedFd&& o) {
-    if (this != &o) reset(o.release());
-    return *this;
-  }
-  ~ScopedFd() { reset(); }
   int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  int release() {
-    const int fd = fd_;
-    fd_ = -1;
-    return fd;
-  }
-  void reset(int fd = -1) {
+  void reset(int protected_fd = -1) {
     if (fd_ >= 0) close_protected(fd_);
-    fd_ = fd;
+    fd_ = protected_fd;
   }
 
  private:

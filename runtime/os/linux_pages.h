@@ -33,8 +33,8 @@ class LinuxPages final : public PageOps {
  private:
   Result<void> register_range(AddressRange range, uint64_t mode);
 
-  ScopedFd uffd_;
-  ScopedFd pagemap_;
+  LastingFd uffd_;
+  LastingFd pagemap_;
 };
 
 // Opens a userfaultfd as LinuxPages::open does and reports the kernel's features; the descriptor is not protected.

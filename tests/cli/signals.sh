@@ -14,8 +14,8 @@ send() {
   wait $pid
   code=$?
 }
-mkfifo "$folder/never"
-waiter="echo ready >$folder/ready; read x <>$folder/never"
+# Busy until the signal comes: a shell that is about to block in a read does not see one that came just before.
+waiter="echo ready >$folder/ready; while :; do :; done"
 for signal in TERM HUP INT USR1 USR2; do
   send $signal "trap 'exit 42' $signal; $waiter"
   expect_equal "$code" 42 "$signal handled by the program"

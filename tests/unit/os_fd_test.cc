@@ -66,21 +66,17 @@ TEST(Fd, AFullListRefusesAndLeaksNothing) {
   for (int fd : fds) close_protected(fd);
 }
 
-TEST(Fd, ScopedFdOwns) {
-  const int a = protect_fd(any_fd()).value();
+TEST(Fd, LastingFdOutlivesItsHolder) {
+  const int a = protect_fd(any_fd()).value(), b = protect_fd(any_fd()).value();
   {
-    ScopedFd owner(a);
-    ScopedFd other = static_cast<ScopedFd&&>(owner);
-    EXPECT_FALSE(owner.valid());
-    EXPECT_EQ(other.get(), a);
-    EXPECT_TRUE(is_open(a));
+    LastingFd holder;
+    holder.reset(a);
+    EXPECT_EQ(holder.get(), a);
+    holder.reset(b);
+    EXPECT_FALSE(is_protected(a));
   }
-  EXPECT_FALSE(is_open(a));
-  ScopedFd holder(protect_fd(any_fd()).value());
-  const int old = holder.get();
-  holder = ScopedFd(protect_fd(any_fd()).value());
-  EXPECT_TRUE(is_open(holder.get()));
-  EXPECT_TRUE(holder.get() == old || !is_open(old));
+  EXPECT_TRUE(is_protected(b));
+  close_protected(b);
 }
 
 }  // namespace

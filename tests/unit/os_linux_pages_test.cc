@@ -71,6 +71,7 @@ class LinuxPagesTest : public testing::Test {
   unsigned pages_present(const Map& m) { return ops_.present(m.range().begin, nullptr).count(); }
 
   LinuxPages ops_;
+  void TearDown() override { ops_.close(); }
 };
 
 TEST_F(LinuxPagesTest, AFaultIsReportedAndCopyAnswersIt) {
