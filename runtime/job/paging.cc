@@ -117,11 +117,10 @@ Errno map_slots(State& s) {
       if (end > at + bytes) raw_syscall(SYS_munmap, static_cast<long>(at + bytes), static_cast<long>(end - at - bytes));
       s.slots = range_at({at}, bytes);
     }
-    // Single pages come and go here; huge ones only by being moved in whole.
+    // Single pages come and go in the first half, whole extents in the last (SlotPool).
     raw_syscall(SYS_madvise, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), MADV_NOHUGEPAGE);
     raw_syscall(SYS_madvise, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), MADV_DONTFORK);
-    // The last quarter is for whole extents (SlotPool).
-    const uint64_t huge = (count / 4) << kExtentShift;
+    const uint64_t huge = (count / 2) << kExtentShift;
     raw_syscall(SYS_madvise, as_arg((s.slots.end - huge).pointer()), static_cast<long>(huge), MADV_HUGEPAGE);
     return {};
   }

@@ -34,6 +34,7 @@ class PageOps {
 
   // From now on a touch of a missing page of `range` is a Fault, and so is a write to a protected one. Children do not
   // inherit the range: one that was forked behind our back gets SIGSEGV there, never zeros.
+  // Huge pages may be moved there from now on (without that advice every fault would leave a page table in their way).
   // The range must be anonymous, private and mapped. Errors: EBUSY (someone else's userfaultfd), EINVAL, ENOMEM.
   virtual Result<void> arm(AddressRange range) = 0;
   // Memory that only the runtime touches (limbo): a target of move(), never a source of faults.

@@ -97,8 +97,10 @@ Result<void> LinuxPages::register_range(AddressRange range, uint64_t mode) {
 
 Result<void> LinuxPages::arm(AddressRange range) {
   const auto armed = register_range(range, UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP);
-  if (armed.ok()) inherit(range, false);
-  return armed;
+  if (!armed.ok()) return armed;
+  inherit(range, false);
+  raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()), MADV_HUGEPAGE);
+  return {};
 }
 
 void LinuxPages::inherit(AddressRange range, bool on) {

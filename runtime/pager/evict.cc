@@ -63,7 +63,11 @@ void Pager::balance() {
     if (missing <= 0) return;
     if (missing <= static_cast<int64_t>(leaving_.count) && !starved_) return;  // enough is on its way out
     if (!evict_step()) return;
+    // Threads that wait come first; what they do not need is left for the next round.
+    read_faults();
+    if (!starved_ && !waiters_.empty()) break;
   }
+  busy_ = true;
 }
 
 void Pager::shrink_for_fork() {
@@ -252,7 +256,7 @@ bool Pager::arm_and_look(Extent& e) {
     return false;
   }
   const PageSet was = e.resident;
-  e.resident = ops_.present(e.base, nullptr) & e.managed;
+  e.resident = ops_.present(e.base, &e.huge) & e.managed;
   budget_.release(was.minus(e.resident).pages());
   if (e.hashes == nullptr) e.heat = 0;
   return true;
@@ -260,13 +264,15 @@ bool Pager::arm_and_look(Extent& e) {
 
 // Out of the program's sight. False when nothing could be moved.
 bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
-  e.slot = slots_.take_empty();
+  const bool whole = e.huge && pages.full();
+  e.slot = slots_.take_empty(whole);
   if (e.slot == kNoSlot) {
     enqueue(e, Queue::kMain);
     return false;
   }
   PageSet moved;
   PageSet stuck;
+  bool as_one = false;
   pages.for_each_run([&](PageRun run) {
     unsigned at = run.first;
     bool unshared = false;
@@ -274,6 +280,7 @@ bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
       const Progress p = ops_.move(slots_.address(e.slot, at), e.page(at), Bytes{uint64_t{run.end() - at} * kPageSize});
       const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
       moved.set(PageRun{at, done});
+      as_one = whole && done == kPagesPerExtent;
       at += done;
       if (done) unshared = false;
       if (at >= run.end()) return;
@@ -286,7 +293,8 @@ bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
       unshared = false;
     }
   });
-  slots_.entered(e.slot, moved);
+  slots_.entered(e.slot, moved, as_one);
+  e.huge = false;
   e.resident.remove(moved);
   e.aside |= moved;
   e.urgent = urgent;

@@ -98,7 +98,9 @@ bool Pager::bring_back(Extent& e, unsigned i) {
     // taken to be in use, too.
     back = movable & PageSet::of(block_of(i, neighbours_.window()));
     e.touches = static_cast<uint16_t>(e.touches + back.count());
-    if (e.touches * 3 >= e.aside.count()) {
+    // A huge page comes back as one: taking it apart costs more than its coldest pages are worth.
+    const bool as_one = slots_.whole(e.slot) && movable.full();
+    if (as_one || e.touches * 3 >= e.aside.count()) {
       back = movable;
       if (e.heat < kMaxHeat) ++e.heat;
       e.skip = static_cast<uint8_t>((1u << e.heat) - 1);
@@ -115,6 +117,7 @@ bool Pager::copy_from_slot(Extent& e, PageRun run) {
   budget_.charge({run.count});
   const Progress p = ops_.copy(e.page(run.first), slots_.address(e.slot, run.first).pointer(),
                                Bytes{uint64_t{run.count} * kPageSize});
+  e.huge = false;
   const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
   const PageSet copied = PageSet::of({run.first, done});
   if (done < run.count) budget_.release({run.count - done});
@@ -127,7 +130,10 @@ bool Pager::copy_from_slot(Extent& e, PageRun run) {
   return true;
 }
 
-void Pager::move_home(Extent& e, const PageSet& pages) {
+void Pager::move_home(Extent& e, const PageSet& wanted) {
+  PageSet pages = wanted;
+  const bool whole = pages == e.aside && gather(e);
+  if (whole) pages = e.aside;
   PageSet moved;
   pages.for_each_run([&](PageRun run) {
     unsigned at = run.first;
@@ -142,12 +148,49 @@ void Pager::move_home(Extent& e, const PageSet& pages) {
       ++at;
     }
   });
+  e.huge = whole && moved.full();
   slots_.left(e.slot, moved);
   ready_pages_ -= (e.pristine & moved).pages();
   e.resident |= moved;
   e.aside.remove(moved);
   e.pristine.remove(moved);
   leave_slot_if_idle(e);
+}
+
+// Makes the huge page in the extent's slot complete, so that it can be moved home as one: the few pages that are home
+// are copied into it, what never was touched is zero. Everything is aside then. False when that cannot be, or does not
+// pay; nothing has changed then, but that some pages at home may have had to be moved to and fro.
+bool Pager::gather(Extent& e) {
+  constexpr unsigned kFew = kPagesPerExtent / 4;
+  if (e.slot == kNoSlot || !slots_.whole(e.slot) || !e.can_be_huge()) return false;
+  if (e.writing.any() || e.loading.any() || e.cold().any() || e.resident.count() > kFew) return false;
+  const PageSet home = e.resident;
+  if (home.any()) {
+    const uint32_t through = slots_.take_empty(false);
+    if (through == kNoSlot) return false;
+    PageSet moved;
+    home.for_each_run([&](PageRun run) {
+      const Progress p = ops_.move(slots_.address(through, run.first), e.page(run.first), Bytes{uint64_t{run.count} * kPageSize});
+      moved.set(PageRun{run.first, static_cast<unsigned>(p.done.count >> kPageShift)});
+    });
+    slots_.entered(through, moved);
+    const bool all = moved == home;
+    for (unsigned i = moved.next(0); i < kPagesPerExtent; i = moved.next(i + 1))
+      __builtin_memcpy(slots_.address(e.slot, i).pointer(), slots_.address(through, i).pointer(), kPageSize);
+    slots_.discard(through, moved);
+    slots_.give(through);
+    e.resident.remove(moved);
+    e.aside |= moved;
+    if (!all) return false;  // a page is pinned by someone: the others follow one by one
+  }
+  const PageSet untouched = PageSet::all().minus(e.aside);
+  untouched.for_each_run([&](PageRun run) {
+    __builtin_memset(slots_.address(e.slot, run.first).pointer(), 0, run.count * kPageSize);
+  });
+  e.aside |= untouched;
+  // The page table that is left at home is in the way. A page that we do not know of must not go with it.
+  if (ops_.present(e.base, nullptr).none()) ops_.discard(range_at(e.base, kExtentSize));
+  return true;
 }
 
 // Gives the slot back once nothing of the extent is in it, and the extent its place among the resident ones.
@@ -170,9 +213,11 @@ void Pager::leave_slot_if_idle(Extent& e) {
 bool Pager::grant_zeros(Extent& e, unsigned i) {
   const uint64_t page = e.page(i).value >> kPageShift;
   Stream& s = fills_.observe(page);
-  const PageSet nothing_else = e.aside | e.loading | e.stored | e.writing | e.fenced | e.pinned;
-  if (s.hits >= Streams::kBelieved && nothing_else.none() && s.direction > 0 && grant_whole(e)) {
+  // What is filled from its begin is likely to be filled to its end.
+  const bool walk = s.direction > 0 && (i == 0 || s.hits >= Streams::kBelieved);
+  if (walk && grant_whole(e)) {
     Streams::provided(s, (e.base.value >> kPageShift) + kPagesPerExtent);
+    if (s.hits >= Streams::kBelieved) grant_ahead(e.base + kExtentSize);
     return true;
   }
   const PageRun gap = (e.empty() & PageSet::of(block_of(i))).next_run(i);
@@ -181,6 +226,7 @@ bool Pager::grant_zeros(Extent& e, unsigned i) {
     run.count = 1;
     if (!make_room({1})) return false;
   }
+  e.huge = false;
   const Progress p = ops_.copy(e.page(i), kZeros, Bytes{uint64_t{run.count} * kPageSize});
   const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
   if (done < run.count) {
@@ -194,17 +240,42 @@ bool Pager::grant_zeros(Extent& e, unsigned i) {
   return true;
 }
 
-// A walk through fresh memory: the whole extent is charged at once and given to the kernel, huge page and all, until
-// its turn comes to be looked at.
+// The extent's slot is whole, with its pages charged; false when there is no slot, no room or no memory.
+bool Pager::make_whole_slot(Extent& e) {
+  e.slot = slots_.take_whole();
+  if (e.slot == kNoSlot) return false;
+  if (slots_.whole(e.slot)) return true;
+  if (make_room({kPagesPerExtent})) {
+    if (slots_.make_whole(e.slot)) return true;
+    budget_.release({kPagesPerExtent});
+  }
+  slots_.give(e.slot);
+  e.slot = kNoSlot;
+  return false;
+}
+
+// A walk through fresh memory gets a huge page at a time. False when that cannot be.
 bool Pager::grant_whole(Extent& e) {
-  const Pages more = e.managed.minus(e.resident).pages();
-  if (!make_room(more)) return false;
-  e.resident = e.managed;
-  e.armed = false;
-  budget_.counters().zero_bytes.fetch_add(to_bytes(more).count, std::memory_order_relaxed);
-  if (e.queue == Queue::kNone) enqueue(e, Queue::kMain);
-  disarm_extent(e);
+  if (!e.can_be_huge() || !e.empty().full() || e.slot != kNoSlot) return false;
+  if (!make_whole_slot(e)) return false;
+  e.aside = PageSet::all();
+  __builtin_memset(slots_.address(e.slot, 0).pointer(), 0, kExtentSize);
+  move_home(e, e.aside);
+  if (e.aside.any()) settle_extent(e);
+  budget_.counters().zero_bytes.fetch_add(kExtentSize, std::memory_order_relaxed);
   return true;
+}
+
+// The next extents of such a walk, as far as there is room: the program goes on while we clear them.
+void Pager::grant_ahead(Address from) {
+  constexpr unsigned kAhead = 4;
+  for (unsigned k = 0; k < kAhead; ++k) {
+    Extent* e = table_.find(from + k * kExtentSize);
+    if (!e || e->frozen) return;
+    if (!e->empty().full()) continue;
+    const int64_t room = budget_.room() + static_cast<int64_t>(slots_.spare().count);
+    if (room < static_cast<int64_t>(2 * kPagesPerExtent) || !grant_whole(*e)) return;
+  }
 }
 
 }  // namespace ebb

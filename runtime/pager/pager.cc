@@ -25,6 +25,7 @@ Result<void> Pager::open(AddressRange slot_range, IoQueue* io) {
 
 void Pager::step() {
   now_ns_ = clock_.now_ns();
+  busy_ = false;
   reap();
   read_faults();
   if (draining_) {
@@ -49,6 +50,7 @@ void Pager::step() {
 }
 
 uint64_t Pager::idle_ns() const {
+  if (busy_) return 0;
   if (starved_ || !waiters_.empty()) return kAskAgainNs;
   return budget_.shared() ? kSiblingsNs : kNothingNs;
 }

@@ -113,6 +113,9 @@ class Pager {
   void move_home(Extent& e, const PageSet& pages);
   bool grant_zeros(Extent& e, unsigned i);
   bool grant_whole(Extent& e);
+  void grant_ahead(Address from);
+  bool make_whole_slot(Extent& e);
+  bool gather(Extent& e);
   void recheck(Extent& e, unsigned i);
   void answered(Extent& e, PageRun run);
   void leave_slot_if_idle(Extent& e);
@@ -120,6 +123,8 @@ class Pager {
   // transfer.cc
   bool demand_load(Extent& e, unsigned i);
   unsigned load(Extent& e, const PageSet& pages);
+  bool take_load_slot(Extent& e, const PageSet& pages);
+  bool worth_whole(const Extent& e, const PageSet& pages) const;
   bool load_mapped(Extent& e, PageRun run);
   void read_ahead();
   void read_ahead(Stream& s);
@@ -182,6 +187,7 @@ class Pager {
   uint64_t store_blocked_until_ns_ = 0;
   uint64_t starved_since_ns_ = 0;  // since when a thread waits for room that nobody makes
   bool paged_ = false, draining_ = false, starved_ = false;
+  bool busy_ = false;  // this round left work for the next
   uint64_t now_ns_ = 0;
 };
 

@@ -67,6 +67,7 @@ void Pager::thaw(AddressRange range) {
 // What `pages` held is no longer wanted. Nothing of it is under way.
 void Pager::forget_pages(Extent& e, const PageSet& pages) {
   EBB_CHECK(!e.writing.intersects(pages) && !e.loading.intersects(pages));
+  e.huge = false;
   touch_cold_count(-int64_t{(e.cold() & pages).count()});
   const PageSet away = e.aside & pages;
   ready_pages_ -= (e.pristine & away).pages();
@@ -120,6 +121,7 @@ void Pager::fence(AddressRange range, bool on) {
     // Pages out of sight can be moved home only while both mappings have the same protection.
     if (e.aside.intersects(pages)) settle_extent(e);
     e.fenced |= pages;
+    e.huge = false;
   });
 }
 

@@ -12,18 +12,19 @@ Result<void> SlotPool::open(AddressRange range) {
   if (wanted != count_ || !present_) {
     EBB_CHECK(!present_);  // opened again only with the same size, after a fork
     present_ = arena_.make_array<PageSet>(wanted);
+    state_ = arena_.make_array<State>(wanted);
     next_ = arena_.make_array<uint32_t>(wanted);
-    if (!present_ || !next_) return Errno{ENOMEM};
+    if (!present_ || !state_ || !next_) return Errno{ENOMEM};
   }
   range_ = range;
   count_ = wanted;
   used_ = 0;
   spare_ = {};
-  rich_ = kEnd;
-  empty_ = huge_ = kEnd;
+  empty_ = huge_ = rich_ = whole_ = kEnd;
   for (uint32_t i = count_; i-- > 0;) {
     present_[i] = {};
-    uint32_t& head = huge(i) ? huge_ : empty_;
+    state_[i] = {};
+    uint32_t& head = wants_huge(i) ? huge_ : empty_;
     next_[i] = head;
     head = i;
   }
@@ -39,27 +40,70 @@ uint32_t SlotPool::pop(uint32_t& head) {
   return slot;
 }
 
-uint32_t SlotPool::take_empty() {
-  if (empty_ != kEnd) return pop(empty_);
-  if (huge_ != kEnd) return pop(huge_);
-  const uint32_t slot = pop(rich_);
-  if (slot != kNoSlot) discard(slot, present_[slot]);
+// Kernels from 6.14 on free the page table of a range that is dropped as a whole.
+void SlotPool::clear_tables(uint32_t slot) {
+  if (!state_[slot].tables) return;
+  ops_.discard(range_at(address(slot, 0), kExtentSize));
+  state_[slot].tables = false;
+}
+
+uint32_t SlotPool::take_empty(bool whole) {
+  uint32_t slot = pop(whole ? huge_ : empty_);
+  if (slot == kNoSlot) slot = pop(whole ? empty_ : huge_);
+  if (slot == kNoSlot) slot = pop(rich_);
+  if (slot == kNoSlot) slot = pop(whole_);
+  if (slot == kNoSlot) return kNoSlot;
+  discard(slot, present_[slot]);
+  if (whole) clear_tables(slot);
   return slot;
 }
 
-uint32_t SlotPool::take_for_load(const PageSet& wanted) {
-  // A few pages are not worth taking a rich slot apart, and must not bring a whole huge page into being.
-  if (rich_ != kEnd && wanted.count() >= kPagesPerExtent / 4) return pop(rich_);
-  if (huge_ != kEnd && wanted.full()) return pop(huge_);
-  return empty_ != kEnd ? pop(empty_) : pop(rich_);
+uint32_t SlotPool::take_for_load(unsigned wanted) {
+  // A few pages are not worth taking a rich slot apart.
+  if (rich_ != kEnd && wanted >= kPagesPerExtent / 4) return pop(rich_);
+  if (empty_ != kEnd) return pop(empty_);
+  return rich_ != kEnd ? pop(rich_) : pop(whole_);
+}
+
+uint32_t SlotPool::take_whole() {
+  if (whole_ != kEnd) return pop(whole_);
+  return pop(huge_);
+}
+
+bool SlotPool::make_whole(uint32_t slot) {
+  clear_tables(slot);
+  if (!ops_.populate(range_at(address(slot, 0), kExtentSize))) {
+    ops_.discard(range_at(address(slot, 0), kExtentSize));
+    return false;
+  }
+  present_[slot] = PageSet::all();
+  state_[slot] = {true, false};
+  return true;
+}
+
+void SlotPool::entered(uint32_t slot, const PageSet& pages, bool whole) {
+  present_[slot] |= pages;
+  if (whole)
+    state_[slot].whole = true;
+  else if (!state_[slot].whole)
+    state_[slot].tables = true;
+}
+
+void SlotPool::left(uint32_t slot, const PageSet& pages) {
+  if (pages.none()) return;
+  present_[slot].remove(pages);
+  if (state_[slot].whole && !pages.full()) state_[slot].tables = true;  // the kernel took it apart
+  state_[slot].whole = false;
 }
 
 void SlotPool::give(uint32_t slot) {
   EBB_CHECK(used_ > 0);
   --used_;
-  uint32_t& head = present_[slot].any() ? rich_ : huge(slot) ? huge_ : empty_;
-  next_[slot] = head;
-  head = slot;
+  uint32_t* head = &rich_;
+  if (present_[slot].none()) head = wants_huge(slot) ? &huge_ : &empty_;
+  else if (state_[slot].whole) head = &whole_;
+  next_[slot] = *head;
+  *head = slot;
   spare_ += present_[slot].pages();
 }
 
@@ -67,14 +111,14 @@ void SlotPool::discard(uint32_t slot, const PageSet& pages) {
   const PageSet gone = pages & present_[slot];
   if (gone.none()) return;
   gone.for_each_run([&](PageRun r) { ops_.discard(range_at(address(slot, r.first), r.count * kPageSize)); });
-  present_[slot].remove(gone);
+  left(slot, gone);
   budget_.release(gone.pages());
 }
 
 Pages SlotPool::drop_spare(Pages wanted) {
   Pages freed{};
-  while (freed < wanted && rich_ != kEnd) {
-    const uint32_t slot = pop(rich_);
+  while (freed < wanted && (rich_ != kEnd || whole_ != kEnd)) {
+    const uint32_t slot = rich_ != kEnd ? pop(rich_) : pop(whole_);
     freed += present_[slot].pages();
     discard(slot, present_[slot]);
     give(slot);

@@ -2,7 +2,9 @@
 // on their way from the store, or read ahead. Page i of an extent uses page i of its slot.
 //
 // Pages that a slot keeps after use are *spare*: charged memory without content, which the next transfer into the slot
-// uses instead of new memory. Guarded by the state lock.
+// uses instead of new memory. A slot that holds one huge page is *whole*: it moves by one entry of a page table, where
+// 512 single pages take as many, and as many misses of the processor (and faults of a hypervisor) when next touched.
+// Guarded by the state lock.
 #pragma once
 
 #include "base/arena.h"
@@ -16,14 +18,19 @@ class SlotPool {
  public:
   constexpr SlotPool(Arena& arena, PageOps& ops, Budget& budget) : arena_(arena), ops_(ops), budget_(budget) {}
 
-  // `range` is mapped, armed as limbo, and holds nothing; its last quarter wants huge pages. ENOMEM when the tables do
-  // not fit.
+  // `range` is mapped, armed as limbo, and holds nothing; its last half wants huge pages. ENOMEM when the tables do not
+  // fit.
   Result<void> open(AddressRange range);
 
-  // A slot without a present page, for pages that are moved in; kNoSlot when all are in use.
-  uint32_t take_empty();
-  // A slot for pages that are read in: one whose spare pages cover `wanted` best, of a quick look.
-  uint32_t take_for_load(const PageSet& wanted);
+  // A slot without a present page, for pages that are moved in; `whole` when that is one huge page. kNoSlot when all are
+  // in use.
+  uint32_t take_empty(bool whole);
+  // A slot for pages that are read in: with spare pages for more than a few.
+  uint32_t take_for_load(unsigned wanted);
+  // A slot that can be whole: it is already, with spare pages, or it is empty and becomes so by make_whole().
+  uint32_t take_whole();
+  // Gives an empty slot of take_whole() its huge page, all zeros; its charge is the caller's. False: no memory.
+  bool make_whole(uint32_t slot);
   // Gives a slot back with what spare pages it has.
   void give(uint32_t slot);
 
@@ -31,9 +38,11 @@ class SlotPool {
     return range_.begin + (uint64_t{slot} << kExtentShift) + uint64_t{page} * kPageSize;
   }
   const PageSet& present(uint32_t slot) const { return present_[slot]; }
-  // Pages were moved in (they bring their charge), or out (they take it along), or made (charged by the caller).
-  void entered(uint32_t slot, const PageSet& pages) { present_[slot] |= pages; }
-  void left(uint32_t slot, const PageSet& pages) { present_[slot].remove(pages); }
+  bool whole(uint32_t slot) const { return state_[slot].whole; }
+  // Pages were moved in (they bring their charge; `whole`: as one huge page), or out (they take it along), or made
+  // (charged by the caller).
+  void entered(uint32_t slot, const PageSet& pages, bool whole = false);
+  void left(uint32_t slot, const PageSet& pages);
   // Frees these pages of the slot and their charge.
   void discard(uint32_t slot, const PageSet& pages);
 
@@ -45,18 +54,25 @@ class SlotPool {
 
  private:
   static constexpr uint32_t kEnd = kNoSlot;
-  bool huge(uint32_t slot) const { return slot >= count_ - count_ / 4; }
+  struct State {
+    bool whole = false;   // holds a huge page, as far as we know
+    bool tables = false;  // may have a page table, without which alone a huge page can be moved in
+  };
+  bool wants_huge(uint32_t slot) const { return slot >= count_ - count_ / 2; }
   uint32_t pop(uint32_t& head);
+  void clear_tables(uint32_t slot);
 
   Arena& arena_;
   PageOps& ops_;
   Budget& budget_;
   AddressRange range_{};
   PageSet* present_ = nullptr;
-  uint32_t* next_ = nullptr;  // in either list of unused slots
-  uint32_t empty_ = kEnd;     // unused, nothing present
-  uint32_t huge_ = kEnd;      // unused, nothing present, backed by a huge page when touched: for whole extents
-  uint32_t rich_ = kEnd;      // unused, with spare pages
+  State* state_ = nullptr;
+  uint32_t* next_ = nullptr;  // in one of the lists of unused slots
+  uint32_t empty_ = kEnd;     // nothing present; of single pages when touched
+  uint32_t huge_ = kEnd;      // nothing present; backed by a huge page when touched
+  uint32_t rich_ = kEnd;      // with spare pages
+  uint32_t whole_ = kEnd;     // with a spare huge page
   uint32_t count_ = 0, used_ = 0;
   Pages spare_{};
 };

@@ -9,7 +9,7 @@
 namespace ebb {
 namespace {
 
-constexpr unsigned kPagesPerRequest = 256;  // 1 MiB: the device's full speed at a moderate depth
+constexpr unsigned kPagesPerRequest = 512;  // 2 MiB: a whole extent arrives at once
 constexpr unsigned kMaxReads = 48;
 constexpr Pages kMaxAhead{8192};            // 32 MiB read ahead of all streams together
 constexpr unsigned kFirstAhead = 64;        // pages ahead of a young stream; doubles with every expected fault
@@ -65,7 +65,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     last = first + neighbours_.window();
   }
   PageSet pages = e.cold() & PageSet::of({first, last - first});
-  if (store_.byte_addressable()) {
+  if (store_.byte_addressable() && !worth_whole(e, pages)) {
     // No latency to hide: copy what is next to it and let the thread go.
     PageRun run = pages.next_run(i);
     if (run.first != i) run = {i, 1};
@@ -80,9 +80,10 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     return done;
   }
   load(e, pages);
-  if (!e.loading.test(i)) load(e, PageSet::of({i, 1}));  // at least what is waited for
+  if (!e.loading.test(i) && e.cold().test(i)) load(e, PageSet::of({i, 1}));  // at least what is waited for
   // Only what was believed counts as provided: a walk by larger steps than a page must not pass for a dense one.
   if (sequential && s.direction > 0) Streams::provided(s, page - i + last);
+  if (e.aside.test(i)) return bring_back(e, i);  // from memory: there already
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
 }
@@ -101,6 +102,7 @@ bool Pager::load_mapped(Extent& e, PageRun run) {
     budget_.release({run.count - k});
     run.count = k;
   }
+  e.huge = false;
   const Progress p = ops_.copy(e.page(run.first), place.mapped, Bytes{uint64_t{run.count} * kPageSize});
   const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
   if (done < run.count) {
@@ -115,43 +117,62 @@ bool Pager::load_mapped(Extent& e, PageRun run) {
   return true;
 }
 
-// Starts reading these cold pages into the extent's slot; how many were started (what did not fit the budget, the queue
-// or the slots is left for later).
-unsigned Pager::load(Extent& e, const PageSet& pages) {
-  if (e.slot == kNoSlot) {
-    e.slot = slots_.take_for_load(pages);
-    // All in use: what waits longest out of sight gives its slot up.
-    for (Extent* oldest : {ready_.front(), limbo_.front()}) {
-      if (e.slot != kNoSlot) break;
-      if (!oldest || oldest == &e) continue;
-      (void)evict_aside(*oldest);
-      e.slot = slots_.take_for_load(pages);
-    }
-    if (e.slot == kNoSlot) return 0;
+// Whether these cold pages are worth a huge page: nearly all of the extent, and the rest can be gathered.
+bool Pager::worth_whole(const Extent& e, const PageSet& pages) const {
+  constexpr unsigned kMost = kPagesPerExtent * 3 / 4;
+  return pages.count() >= kMost && e.slot == kNoSlot && e.can_be_huge() && pages == e.cold() && e.writing.none() &&
+         e.loading.none() && e.aside.none();
+}
+
+bool Pager::take_load_slot(Extent& e, const PageSet& pages) {
+  if (worth_whole(e, pages) && make_whole_slot(e)) return true;
+  e.slot = slots_.take_for_load(pages.count());
+  // All in use: what waits longest out of sight gives its slot up.
+  for (Extent* oldest : {ready_.front(), limbo_.front()}) {
+    if (e.slot != kNoSlot) break;
+    if (!oldest || oldest == &e) continue;
+    (void)evict_aside(*oldest);
+    e.slot = slots_.take_for_load(pages.count());
   }
+  return e.slot != kNoSlot;
+}
+
+// Starts reading these cold pages into the extent's slot, from memory at once; how many were started (what did not fit
+// the budget, the queue or the slots is left for later).
+unsigned Pager::load(Extent& e, const PageSet& pages) {
+  if (pages.none() || (e.slot == kNoSlot && !take_load_slot(e, pages))) return 0;
   unsigned started = 0;
+  ++e.frozen;  // what makes room for it must not take its own slot away
   for (PageRun run = pages.next_run(0); !run.empty();) {
     unsigned count = run.count < kPagesPerRequest ? run.count : kPagesPerRequest;
     count = store_.contiguous(e, run.first, count);
     const PageRun piece = {run.first, count};
     const PageSet fresh = PageSet::of(piece).minus(slots_.present(e.slot));
     if (!make_room(fresh.pages())) break;
-    if (!submit(e, piece, false, nullptr, store_.place(e, piece.first))) {
+    const SlotPlace place = store_.place(e, piece.first);
+    if (place.mapped) {
+      __builtin_memcpy(slots_.address(e.slot, piece.first).pointer(), place.mapped, piece.count * kPageSize);
+    } else if (!submit(e, piece, false, nullptr, place)) {
       budget_.release(fresh.pages());
       break;
     }
     slots_.entered(e.slot, PageSet::of(piece));
     e.loading.set(piece);
+    touch_cold_count(-int64_t{piece.count});
+    if (place.mapped) {
+      Transfer copied = {&e, piece, false, true, nullptr, nullptr};
+      finish_read(copied, static_cast<int32_t>(piece.count * kPageSize));
+    }
     started += count;
     run = pages.next_run(piece.end());
   }
-  touch_cold_count(-int64_t{started});
+  --e.frozen;
   leave_slot_if_idle(e);
   return started;
 }
 
 void Pager::read_ahead() {
-  if (draining_ || store_.byte_addressable()) return;
+  if (draining_) return;
   for (Stream& s : loads_)
     if (s.hits >= Streams::kBelieved && loads_.recent(s)) read_ahead(s);
 }
@@ -176,11 +197,17 @@ void Pager::read_ahead(Stream& s) {
     if (e->armed && !e->frozen) {
       const PageSet cold = e->cold() & PageSet::of({first, last - first});
       if (cold.any()) {
+        if (store_.byte_addressable() && !worth_whole(*e, cold)) return;  // copied when it is asked for
         // Ahead of need only from free room: a waiting thread has the first claim.
         const Pages free = Pages{static_cast<uint64_t>(budget_.room() > 0 ? budget_.room() : 0)} + slots_.spare();
         if (free < cold.pages()) return;
         e->read_ahead = true;
         if (load(*e, cold) < cold.count()) return;
+        // From memory it took our own time: look for faults before the next.
+        if (store_.byte_addressable()) {
+          busy_ = true;
+          return;
+        }
       }
     }
     seen += last - first;

@@ -50,6 +50,7 @@ struct Extent {
   uint32_t slot = kNoSlot;
 
   bool armed = false;
+  bool huge = false;         // resident as one huge page, as far as we know
   bool heap = false;         // belongs to our own heap
   bool urgent = false;       // in limbo without a probing time: evict at once
   bool read_ahead = false;   // has pages in the slot that a stream is expected to touch
@@ -75,6 +76,8 @@ struct Extent {
   PageSet cold() const { return stored.minus(resident).minus(aside).minus(loading) & managed; }
   // Pages that never were touched, or were given back.
   PageSet empty() const { return managed.minus(resident).minus(aside).minus(loading).minus(stored); }
+  // Whether its pages could be one huge page at their own address.
+  bool can_be_huge() const { return armed && managed.full() && fenced.none() && pinned.none(); }
   PageSet evictable() const { return resident.minus(fenced).minus(pinned); }
 };
 
