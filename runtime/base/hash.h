@@ -16,6 +16,8 @@ struct PageHash {
 
 // `page` points to 4096 readable bytes.
 PageHash hash_page(const void* page, uint64_t seed);
+// The hash of a page in another place: `content` is its hash_page() with seed 0.
+constexpr PageHash bound_to(PageHash content, uint64_t seed) { return {content.value ^ seed}; }
 // Whether all 4096 bytes are zero; stops at the first that is not.
 bool is_zero_page(const void* page);
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <elf.h>
+#include <link.h>
 #include <sys/auxv.h>
 
 #include "interpose/heap_route.h"
@@ -35,12 +36,25 @@ void resolve(Function*& slot, const char* name) {
   if (!slot) slot = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
 }
 
-// From glibc itself: what __libc_malloc gave is glibc's, also where another preloaded allocator comes next.
-template <class Function>
-void resolve_in_libc(Function*& slot, const char* name) {
-  if (slot) return;
-  void* libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-  slot = reinterpret_cast<Function*>(dlsym(libc ? libc : RTLD_NEXT, name));
+// Of the library that an address lies in: the one with the highest base below it.
+const link_map* library_of(const link_map* libraries, const void* address) {
+  const link_map* found = nullptr;
+  for (; libraries; libraries = libraries->l_next)
+    if (libraries->l_addr <= reinterpret_cast<uintptr_t>(address) && (!found || libraries->l_addr >= found->l_addr))
+      found = libraries;
+  return found;
+}
+
+// glibc's own: what __libc_malloc gave is glibc's, also where another preloaded allocator comes next. Only then is there
+// a need for a dlopen, which takes more than all the rest of a start.
+void resolve_usable_size() {
+  if (g_next.malloc_usable_size) return;
+  void* found = dlsym(RTLD_NEXT, "malloc_usable_size");
+  const auto* loader = static_cast<const r_debug*>(dlsym(RTLD_DEFAULT, "_r_debug"));
+  const link_map* libraries = loader ? loader->r_map : nullptr;
+  if (!libraries || library_of(libraries, found) != library_of(libraries, reinterpret_cast<void*>(__libc_free)))
+    if (void* libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD)) found = dlsym(libc, "malloc_usable_size");
+  g_next.malloc_usable_size = reinterpret_cast<size_t (*)(void*)>(found);
 }
 
 bool sanitizer_present() { return __asan_init || __tsan_init || __msan_init || __hwasan_init; }
@@ -82,7 +96,7 @@ void find_loader() {
 }  // namespace
 
 const NextFunctions& next() {
-  resolve_in_libc(g_next.malloc_usable_size, "malloc_usable_size");
+  resolve_usable_size();
   resolve(g_next.plain_fork, "_Fork");
   resolve(g_next.register_atfork, "__register_atfork");
   return g_next;

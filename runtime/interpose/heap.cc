@@ -8,6 +8,7 @@
 
 #include "interpose/address_window.h"
 #include "interpose/boot.h"
+#include "interpose/heap_front.h"
 #include "interpose/heap_large.h"
 #include "interpose/heap_route.h"
 
@@ -19,6 +20,7 @@ using namespace ebb::heap;
 using ebb::kPageSize;
 
 constexpr size_t kMinAlignment = 16;
+constexpr size_t kFrontZeroed = size_t{16} << 10;
 
 [[gnu::cold]] void* no_memory() {
   if (!inside_memkind()) errno = ENOMEM;
@@ -33,27 +35,55 @@ inline bool from_memkind(size_t bytes, const void* caller) {
   return t_heap.mode == Mode::kMemkind && bytes < kHugeObject && !ebb::interpose::called_by_loader(caller);
 }
 
+// The same for what a front may have at hand, or nullptr.
+inline Front* front_for(size_t bytes, const void* caller) {
+  if (bytes > kFrontMost || t_heap.mode != Mode::kMemkind || ebb::interpose::called_by_loader(caller)) return nullptr;
+  return t_heap.front;
+}
+
 // glibc's blocks are aligned to 16 bytes and hold at least as many; memkind's smallest ones are not. This also covers
 // sizes of 0, for which memkind has no block.
 inline size_t at_least_minimum(size_t bytes) { return larger(bytes, kMinAlignment); }
 
 // memkind needs memory for its own tables even to hand out what it has: at the address space limit glibc may still
 // find a block where memkind cannot. So nobody is told "no" before glibc was asked.
+[[gnu::noinline]] void* memkind_allocate_class(unsigned c) {
+  void* p = take_new(c, false);
+  return p ? p : __libc_malloc(kClassBytes[c]);
+}
+
 inline void* memkind_allocate(size_t bytes) {
+  if (bytes - 1 < kFrontMost) return memkind_allocate_class(class_of(bytes));
   void* p = in_memkind([=] { return g_backend.allocate(g_backend.kind, at_least_minimum(bytes)); });
-  return p ? p : __libc_malloc(bytes);
+  if (!p) return __libc_malloc(bytes);
+  note_block(p);
+  return p;
 }
 
 inline void* memkind_allocate_zeroed(size_t bytes) {
+  if (bytes - 1 < kFrontMost) {
+    void* p = take_new(class_of(bytes), true);
+    return p ? p : __libc_calloc(1, bytes);
+  }
   void* p = in_memkind([=] { return g_backend.allocate_zeroed(g_backend.kind, 1, at_least_minimum(bytes)); });
-  return p ? p : __libc_calloc(1, bytes);
+  if (!p) return __libc_calloc(1, bytes);
+  note_block(p);
+  return p;
 }
 
 void* memkind_allocate_aligned(size_t alignment, size_t bytes) {
   void* p = nullptr;
   const int error = in_memkind(
       [&] { return g_backend.allocate_aligned(g_backend.kind, &p, alignment, at_least_minimum(bytes)); });
-  return error ? __libc_memalign(alignment, bytes) : p;
+  if (error) return __libc_memalign(alignment, bytes);
+  note_block(p);
+  return p;
+}
+
+void* memkind_resize(void* p, size_t bytes) {
+  void* moved = in_memkind([=] { return g_backend.resize(g_backend.kind, p, at_least_minimum(bytes)); });
+  if (moved) note_block(moved);
+  return moved;
 }
 
 Route slow_route(size_t bytes, const void* caller) {
@@ -72,6 +102,7 @@ void* large(size_t bytes, size_t alignment) {
   switch (slow_route(bytes, caller)) {
     case Route::kMemkind: return memkind_allocate(bytes);
     case Route::kLarge: return large(bytes, 0);
+    case Route::kNowhere: return nullptr;
     case Route::kGlibc: break;
   }
   return __libc_malloc(bytes);
@@ -83,6 +114,7 @@ void* large(size_t bytes, size_t alignment) {
   switch (slow_route(bytes, caller)) {
     case Route::kMemkind: return memkind_allocate_zeroed(bytes);
     case Route::kLarge: return large(bytes, 0);
+    case Route::kNowhere: return nullptr;
     case Route::kGlibc: break;
   }
   return __libc_calloc(1, bytes);
@@ -90,9 +122,16 @@ void* large(size_t bytes, size_t alignment) {
 
 // A thread that lives on memkind has no credit. (Its blocks of no bytes still come from glibc, which is as well.)
 inline void* allocate(size_t bytes, const void* caller) {
-  if (bytes > t_heap.credit) return allocate_elsewhere(bytes, caller);
-  t_heap.credit -= bytes;
-  return __libc_malloc(bytes);
+  if (bytes <= t_heap.credit) {
+    t_heap.credit -= bytes;
+    return __libc_malloc(bytes);
+  }
+  if (Front* front = front_for(bytes, caller)) [[likely]] {
+    const unsigned c = class_of(bytes);
+    void* p = front->take(c);
+    return p ? p : memkind_allocate_class(c);
+  }
+  return allocate_elsewhere(bytes, caller);
 }
 
 // `alignment` is a power of two.
@@ -103,6 +142,7 @@ void* allocate_aligned(size_t alignment, size_t bytes, const void* caller) {
     switch (slow_route(bytes, caller)) {
       case Route::kMemkind: return memkind_allocate_aligned(alignment, bytes);
       case Route::kLarge: return large(bytes, alignment);
+      case Route::kNowhere: return nullptr;
       case Route::kGlibc: return __libc_memalign(alignment, bytes);
     }
   }
@@ -113,22 +153,34 @@ void* allocate_aligned(size_t alignment, size_t bytes, const void* caller) {
 size_t usable_size(void* p) {
   if (!is_ours(p)) return ebb::interpose::next().malloc_usable_size(p);
   if (is_large(p)) return large_size(p);
+  if (const unsigned known = known_class(p)) return kClassBytes[known - 1];
   return in_memkind([=] { return g_backend.usable_size(g_backend.kind, p); });
 }
 
-[[gnu::noinline]] void release_ours(void* p) {
-  if (is_large(p)) {
-    if (t_heap.mode == Mode::kGlibc) note_large_free(large_size(p));
-    large_free(p);
-    return;
+[[gnu::noinline]] void release_to_memkind(void* p) { give_back(p); }
+
+[[gnu::noinline]] void release_large(void* p) {
+  if (t_heap.mode == Mode::kGlibc) note_large_free(large_size(p));
+  large_free(p);
+}
+
+// The front is full.
+[[gnu::noinline]] void release_behind_front(Front& front, unsigned c, void* p) {
+  if (c >= Front::kFirstLarge && kClassBytes[c] <= Front::kMostLarge) {
+    empty_large(front);
+    if (front.put(c, p)) return;
   }
-  in_memkind([=] { return g_backend.release(g_backend.kind, p), 0; });
+  give_back(p);
 }
 
 inline void release(void* p) {
-  if (is_ours(p)) [[unlikely]]
-    return release_ours(p);
-  __libc_free(p);
+  if (!is_ours(p)) return __libc_free(p);
+  if (is_large(p)) return release_large(p);
+  Front* front = t_heap.front;
+  const unsigned known = known_class(p);
+  if (!front || !known) return release_to_memkind(p);
+  if (!front->put(known - 1, p)) [[unlikely]]
+    release_behind_front(*front, known - 1, p);
 }
 
 // To wherever an allocation of `bytes` goes now.
@@ -147,8 +199,16 @@ void* resize_ours(void* p, size_t bytes, const void* caller) {
       if (void* moved = large_resize(p, bytes)) return moved;
     return resize_by_copy(p, large_size(p), bytes, caller);
   }
+  const unsigned known = known_class(p);
+  if (known && bytes <= kFrontMost) {
+    const unsigned c = class_of(bytes);
+    if (c == known - 1) return p;
+    // Small ones move in any case, and the front is the faster way.
+    if (c < Front::kFirstLarge && known - 1 < Front::kFirstLarge)
+      return resize_by_copy(p, kClassBytes[known - 1], bytes, caller);
+  }
   if (bytes < kHugeObject)
-    if (void* moved = in_memkind([=] { return g_backend.resize(g_backend.kind, p, at_least_minimum(bytes)); })) return moved;
+    if (void* moved = memkind_resize(p, bytes)) return moved;
   return resize_by_copy(p, usable_size(p), bytes, caller);
 }
 
@@ -188,9 +248,15 @@ EBB_EXPORT void free_aligned_sized(void* p, size_t, size_t) noexcept { release(p
 EBB_EXPORT void* calloc(size_t count, size_t bytes) noexcept {
   size_t total;
   if (__builtin_mul_overflow(count, bytes, &total)) return no_memory();
-  if (total > t_heap.credit) return allocate_zeroed_elsewhere(total, EBB_CALLER);
-  t_heap.credit -= total;
-  return __libc_calloc(1, total);
+  if (total <= t_heap.credit) {
+    t_heap.credit -= total;
+    return __libc_calloc(1, total);
+  }
+  // memkind knows of larger ones whether they are zero already.
+  if (total <= kFrontZeroed)
+    if (Front* front = front_for(total, EBB_CALLER))
+      if (void* p = front->take(class_of(total))) return std::memset(p, 0, total);
+  return allocate_zeroed_elsewhere(total, EBB_CALLER);
 }
 
 EBB_EXPORT void* realloc(void* p, size_t bytes) noexcept { return resize(p, bytes, EBB_CALLER); }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/syscall.h"
 #include "interpose/boot.h"
+#include "interpose/heap_front.h"
 #include "interpose/heap_large.h"
 #include "job/engine.h"
 
@@ -20,7 +21,7 @@ extern "C" void free(void* p) noexcept;
 
 namespace ebb::heap {
 
-__thread Thread t_heap __attribute__((tls_model("initial-exec"))) = {0, Mode::kGlibc};
+__thread Thread t_heap __attribute__((tls_model("initial-exec"))) = {0, Mode::kGlibc, nullptr};
 constinit Backend g_backend = {};
 
 namespace {
@@ -34,7 +35,7 @@ constexpr size_t kEndlessCredit = SIZE_MAX / 2;
 enum class State : int { kIdle, kLoading, kReady, kAbsent };
 constinit std::atomic<State> g_state{State::kIdle};
 constinit std::atomic<size_t> g_requested{0};   // bytes of credit handed out
-constinit bool g_asked = false;  // somebody's malloc came here before we were active
+constinit bool g_asked = false;  // exported_heap_is_ours asked, and it was us whom it asked
 constinit std::atomic<size_t> g_next_look{kGrown / 2};
 constinit std::atomic<size_t> g_large_freed{0};
 
@@ -102,6 +103,7 @@ bool take_over() {
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);  // malloc is no cancellation point, dlopen is
   {
     SignalsBlocked blocked;
+    prepare_fronts();  // before memkind makes its own key: a thread's last destructor is then that one
     t_heap.mode = Mode::kInside;
     call_on_stack(reinterpret_cast<char*>(stack) + kStack, load_now);
     t_heap.mode = Mode::kGlibc;
@@ -131,8 +133,11 @@ bool ready_or_grown(size_t bytes) {
 Route choose_route(size_t bytes, const void* return_address) {
   Thread& thread = t_heap;
   if (thread.mode == Mode::kInside) return Route::kGlibc;
-  if (!interpose::g_active || !interpose::g_heap_is_ours) {
+  if (thread.mode == Mode::kAsking) {
     g_asked = true;
+    return Route::kNowhere;
+  }
+  if (!interpose::g_active || !interpose::g_heap_is_ours) {
     // Before the constructor the last word is not spoken.
     thread.credit = interpose::g_loader_bytes && bytes < kEndlessCredit ? kEndlessCredit : kCredit;
     return Route::kGlibc;
@@ -141,6 +146,7 @@ Route choose_route(size_t bytes, const void* return_address) {
   if (interpose::called_by_loader(return_address)) return Route::kGlibc;
   if (bytes < kLargeObject) thread.credit = kCredit;
   if (bytes < kHugeObject && ready_or_grown(bytes < kLargeObject ? kCredit : bytes)) {
+    thread.front = make_front();
     thread.mode = Mode::kMemkind;
     thread.credit = 0;
     return Route::kMemkind;
@@ -170,12 +176,14 @@ long map_extent(void* hint, size_t bytes, int prot, int flags) {
 }
 
 // Asked by calling: in an executable that is not position-independent, the address of `free` is that of the executable's
-// own jump to it, whoever defines it.
+// own jump to it, whoever defines it. Ours answers with nothing, since glibc's heap would be set up for a block: many
+// small programs end without one.
 bool exported_heap_is_ours() {
   t_heap.credit = 0;
-  g_asked = false;
+  t_heap.mode = Mode::kAsking;
   void* p = malloc(1);
   asm volatile("" : : "r"(p) : "memory");
+  t_heap.mode = Mode::kGlibc;
   free(p);
   t_heap.credit = 0;  // the next one asks again, with the last word spoken
   return g_asked;

@@ -25,11 +25,15 @@ enum class Mode : uint32_t {
   kGlibc,    // allocations go to glibc until the credit is used up
   kMemkind,  // allocations go to memkind
   kInside,   // this thread is in a call to memkind
+  kAsking,   // this thread, in our constructor, asks whose malloc it is
 };
+
+struct Front;  // heap_front.h
 
 struct Thread {
   size_t credit;  // bytes to allocate from glibc before the next look at where we stand
   Mode mode;
+  Front* front;  // with mode kMemkind, and until the thread's last destructors
 };
 extern __thread Thread t_heap __attribute__((tls_model("initial-exec")));
 
@@ -47,7 +51,7 @@ inline auto in_memkind(Call call) {
   return result;
 }
 
-enum class Route { kGlibc, kMemkind, kLarge };
+enum class Route { kGlibc, kMemkind, kLarge, kNowhere };
 // The slow path's decision for an allocation of `bytes` by a thread in mode kGlibc whose credit does not suffice.
 // May load memkind and move the thread over.
 Route choose_route(size_t bytes, const void* return_address);

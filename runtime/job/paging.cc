@@ -77,7 +77,7 @@ void pager_main(void* argument) {
     const uint64_t idle = round(s, cpu_seen);
     while (s.park.load() == 2) futex_wait(s.park, 2);
     yield_to_hooks(s);
-    s.ring.wait(s.pages.fault_fd(), s.wake.get(), idle);
+    s.ring.wait(s.pages.fault_fd(), s.wake.get(), idle, s.pager.waiting_for_device());
     uint64_t count;
     raw_syscall(SYS_read, s.wake.get(), as_arg(&count), sizeof count);
   }
@@ -98,7 +98,7 @@ void wake_pager(State& s) {
 
 Errno map_slots(State& s) {
   uint64_t count = s.share.limit().count >> 20;
-  count = count < 128 ? 128 : count > 4096 ? 4096 : count;
+  count = count < 128 ? 128 : count > 8192 ? 8192 : count;
   if (!s.slots.empty()) count = s.slots.size() >> kExtentShift;  // a fork child: as many as before, in the same place
   for (; count >= kFewestSlots; count /= 2) {
     const uint64_t bytes = count << kExtentShift;
@@ -117,10 +117,10 @@ Errno map_slots(State& s) {
       if (end > at + bytes) raw_syscall(SYS_munmap, static_cast<long>(at + bytes), static_cast<long>(end - at - bytes));
       s.slots = range_at({at}, bytes);
     }
-    // Single pages come and go in the first half, whole extents in the last (SlotPool).
+    // Single pages come and go in the first slots, whole extents in the last.
     raw_syscall(SYS_madvise, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), MADV_NOHUGEPAGE);
     raw_syscall(SYS_madvise, as_arg(s.slots.begin.pointer()), static_cast<long>(bytes), MADV_DONTFORK);
-    const uint64_t huge = (count / 2) << kExtentShift;
+    const uint64_t huge = uint64_t{SlotPool::huge_slots(static_cast<uint32_t>(count))} << kExtentShift;
     raw_syscall(SYS_madvise, as_arg((s.slots.end - huge).pointer()), static_cast<long>(huge), MADV_HUGEPAGE);
     return {};
   }

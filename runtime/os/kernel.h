@@ -58,6 +58,10 @@ class PageOps {
   // A touch of these missing pages raises SIGBUS from now on. EOPNOTSUPP on kernels before 6.6.
   virtual Result<void> poison(AddressRange range) = 0;
 
+  // Copies present pages without touching them through our own page table: the first touch of a page after a move misses
+  // every cache of translations, and leaves the virtual machine where the hypervisor shadows page tables.
+  virtual void peek(void* to, Address from, Bytes bytes) = 0;
+
   // Ends the sharing of present, writable pages with other processes (after a fork) by a write that changes nothing;
   // move() takes them then, unless they are pinned. Every page of `range` must be present.
   virtual void unshare(AddressRange range) = 0;

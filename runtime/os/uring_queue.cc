@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/syscall.h"
@@ -119,7 +120,26 @@ bool UringQueue::watch(int fd, uint64_t which) {
   return watching_[which] = true;
 }
 
-void UringQueue::wait(int fault_fd, int wake_fd, uint64_t timeout_ns) {
+bool UringQueue::came_soon(int fault_fd, int wake_fd) {
+  constexpr uint64_t kSoonNs = 150'000;
+  pollfd fds[2] = {{fault_fd, POLLIN, 0}, {wake_fd, POLLIN, 0}};
+  const __kernel_timespec now = {0, 0};
+  flush();
+  const auto clock = [] {
+    timespec t = {};
+    raw_syscall(SYS_clock_gettime, CLOCK_MONOTONIC, as_arg(&t));
+    return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
+  };
+  for (const uint64_t begin = clock(); clock() - begin < kSoonNs;) {
+    io_uring_get_events(&ring_);
+    if (io_uring_cq_ready(&ring_) || raw_syscall(SYS_ppoll, as_arg(fds), 2, as_arg(&now), 0, 8) > 0) return true;
+    raw_syscall(SYS_sched_yield);  // only a processor that nobody wants is spent
+  }
+  return false;
+}
+
+void UringQueue::wait(int fault_fd, int wake_fd, uint64_t timeout_ns, bool soon) {
+  if (soon && in_flight_ && came_soon(fault_fd, wake_fd)) return;
   if (in_flight_ == 0) {
     // Nothing but the two descriptors: a plain poll is cheaper than two ring operations.
     flush();

@@ -39,7 +39,8 @@ bool Pager::make_room(Pages wanted) {
       return true;
     }
     if (slots_.drop_spare(wanted).count) continue;
-    if (!more) break;
+    // What is on its way out will do: to evict more meanwhile would empty DRAM at the speed of faults.
+    if (!more || leaving_ >= wanted + headroom()) break;
     more = evict_step();
   }
   // Nothing is on its way out and nothing can be (all is locked, or the store takes nothing): rather over the budget
@@ -61,7 +62,7 @@ void Pager::balance() {
     // Spare pages are as good as room: the next load uses them, and whoever needs room frees them.
     const int64_t missing = static_cast<int64_t>(target.count) - budget_.room() - static_cast<int64_t>(slots_.spare().count);
     if (missing <= 0) return;
-    if (missing <= static_cast<int64_t>(leaving_.count) && !starved_) return;  // enough is on its way out
+    if (missing <= static_cast<int64_t>(leaving_.count)) return;  // enough is on its way out
     if (!evict_step()) return;
     // Threads that wait come first; what they do not need is left for the next round.
     read_faults();
@@ -118,16 +119,24 @@ bool Pager::evict_aside(Extent& e) {
   PageSet dropped = pages & e.pristine, dirty;
   if (!e.read_ahead && dropped.any()) neighbours_.dropped(dropped.count());
   PageSet zero;
-  const PageSet unknown = pages.minus(dropped);
-  for (unsigned i = unknown.next(0); i < kPagesPerExtent; i = unknown.next(i + 1)) {
-    const void* page = slots_.address(e.slot, i).pointer();
-    if (is_zero_page(page))
-      zero.set(i);
-    else if (e.stored.test(i) && hash_page(page, store_.place(e, i).seed) == e.hashes[i])
-      dropped.set(i);
-    else
-      dirty.set(i);
-  }
+  pages.minus(dropped).for_each_run([&](PageRun run) {
+    while (run.count) {
+      const unsigned n = run.count < kScratchPages ? run.count : kScratchPages;
+      const char* page = view(e, {run.first, n});
+      for (unsigned i = run.first; i < run.first + n; ++i, page += kPageSize) {
+        if (is_zero_page(page)) {
+          zero.set(i);
+          continue;
+        }
+        content_[i] = hash_page(page, 0);
+        if (e.stored.test(i) && bound_to(content_[i], store_.place(e, i).seed) == e.hashes[i])
+          dropped.set(i);
+        else
+          dirty.set(i);
+      }
+      run = {run.first + n, run.count - n};
+    }
+  });
   store_.forget(e, zero);
   const PageSet gone = dropped | zero;
   e.aside.remove(gone);
@@ -170,10 +179,13 @@ bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
   const PageSet pages = PageSet::of(piece);
   if (!place.mapped && writes_ >= kMaxWrites) return false;
   for (unsigned i = piece.first; i < piece.end(); ++i)
-    e.hashes[i] = hash_page(slots_.address(e.slot, i).pointer(), store_.place_in(entry, i).seed);
+    e.hashes[i] = bound_to(content_[i], store_.place_in(entry, i).seed);
   const uint64_t bytes = uint64_t{piece.count} * kPageSize;
   if (place.mapped) {
-    store_.copy_out(place.mapped, slots_.address(e.slot, piece.first).pointer<char>(), bytes);
+    for (unsigned done = 0; done < piece.count; done += kScratchPages) {
+      const unsigned n = piece.count - done < kScratchPages ? piece.count - done : kScratchPages;
+      store_.copy_out(place.mapped + done * kPageSize, view(e, {piece.first + done, n}), n * kPageSize);
+    }
     store_.commit(e, entry, pages);
     e.aside.remove(pages);
     touch_cold_count(piece.count);
@@ -181,7 +193,7 @@ bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
     budget_.counters().evicted_bytes.fetch_add(bytes, std::memory_order_relaxed);
     return true;
   }
-  if (!submit(e, piece, true, &entry, place)) {
+  if (!submit({.extent = &e, .run = piece, .write = true, .entry = &entry}, place)) {
     store_.forget(e, pages & e.stored);  // the hashes are of the new contents now
     return false;
   }
@@ -262,6 +274,24 @@ bool Pager::arm_and_look(Extent& e) {
   return true;
 }
 
+// Moves `pages`, which are all that is present in `within`, with few calls where runs would take many: each makes other
+// processors forget their translations. What was moved; the rest can be tried page by page.
+PageSet Pager::move_at_once(Address to, Address from, const PageSet& pages, const PageSet& within) {
+  PageSet tried;
+  within.for_each_run([&](PageRun run) {
+    const PageSet inside = pages & PageSet::of(run);
+    if (inside.none()) return;
+    const unsigned first = inside.next(0);
+    if (inside.next_run(first).count == inside.count()) return;  // a single run needs no care
+    unsigned end = run.end();
+    while (!inside.test(end - 1)) --end;
+    const uint64_t offset = first * kPageSize;
+    (void)ops_.move(to + offset, from + offset, Bytes{(end - first) * kPageSize});
+    tried |= inside;
+  });
+  return tried.any() ? tried.minus(ops_.present(from, nullptr)) : tried;
+}
+
 // Out of the program's sight. False when nothing could be moved.
 bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
   const bool whole = e.huge && pages.full();
@@ -273,7 +303,9 @@ bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
   PageSet moved;
   PageSet stuck;
   bool as_one = false;
-  pages.for_each_run([&](PageRun run) {
+  // What is not managed must not come along.
+  if (pages == e.resident && !whole) moved = move_at_once(slots_.address(e.slot, 0), e.base, pages, e.managed);
+  pages.minus(moved).for_each_run([&](PageRun run) {
     unsigned at = run.first;
     bool unshared = false;
     while (at < run.end()) {

@@ -34,8 +34,8 @@ void Pager::serve_waiters() {
   size_t kept = 0;
   for (size_t i = 0; i < waiters_.size(); ++i) {
     const Waiter w = waiters_[i];
-    if (!serve(w.page)) {
-      waiters_[kept++] = w;
+    if (!serve(w)) {
+      waiters_[kept++] = {w.page, w.since_ns, true};
       continue;
     }
     budget_.counters().stall_ns.fetch_add(clock_.now_ns() - w.since_ns, std::memory_order_relaxed);
@@ -44,7 +44,8 @@ void Pager::serve_waiters() {
 }
 
 // True when the thread that faulted goes on (or will fault again); false when it has to wait.
-bool Pager::serve(Address fault) {
+bool Pager::serve(const Waiter& w) {
+  const Address fault = w.page;
   Extent* e = table_.find(fault);
   const unsigned i = fault.page_in_extent();
   if (!e || !e->managed.test(i) || !e->armed) {
@@ -53,6 +54,7 @@ bool Pager::serve(Address fault) {
   }
   if (e->frozen) return false;
   if (e->resident.test(i)) {
+    if (w.seen) return true;  // what brought it has woken the thread
     recheck(*e, i);
     if (e->resident.test(i)) return true;
   }
@@ -135,7 +137,8 @@ void Pager::move_home(Extent& e, const PageSet& wanted) {
   const bool whole = pages == e.aside && gather(e);
   if (whole) pages = e.aside;
   PageSet moved;
-  pages.for_each_run([&](PageRun run) {
+  if (pages == slots_.present(e.slot) && e.resident.none()) moved = move_at_once(e.base, slots_.address(e.slot, 0), pages, PageSet::all());
+  pages.minus(moved).for_each_run([&](PageRun run) {
     unsigned at = run.first;
     while (at < run.end()) {
       const unsigned left = run.end() - at;

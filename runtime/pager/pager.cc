@@ -17,6 +17,13 @@ Result<void> Pager::open(AddressRange slot_range, IoQueue* io) {
   io_ = io;
   const auto opened = slots_.open(slot_range);
   if (!opened.ok()) return opened;
+  if (!scratch_) {
+    const auto pages = arena_.make_array<char>((kScratchPages + kAlone) * kPageSize);
+    if (!pages) return Errno{ENOMEM};
+    scratch_ = pages;
+    alone_ = pages + kScratchPages * kPageSize;
+  }
+  alone_free_ = ~uint64_t{0};
   waiters_.clear();
   starved_ = false;
   paged_ = true;

@@ -40,6 +40,8 @@ class Pager {
   void step();
   // How long the thread may sleep if nothing happens; 0: call step() again at once.
   uint64_t idle_ns() const;
+  // A thread of the program waits for a small read, and does not need its processor meanwhile.
+  bool waiting_for_device() const { return reads_ && reads_ <= waiters_.size(); }
   // No transfer under way and nothing out of sight: every page is at its own address or in the store. Call step() with
   // draining() on until this holds.
   bool drained() const { return !transfers_ && limbo_.empty() && ready_.empty(); }
@@ -95,19 +97,23 @@ class Pager {
     Extent* extent;
     PageRun run;
     bool write;
-    bool retried;
-    StoreEntry* entry;
-    Transfer* next_free;
+    bool retried = false;
+    StoreEntry* entry = nullptr;  // of a write
+    char* alone = nullptr;        // of a read of one page: a buffer of ours instead of the extent's slot
+    Transfer* next_free = nullptr;
   };
+  static constexpr unsigned kScratchPages = 64;
+  static constexpr unsigned kAlone = 64;
   struct Waiter {
     Address page;
     uint64_t since_ns;
+    bool seen = false;  // was looked at, and had to wait
   };
 
   // faults.cc
   void read_faults();
   void serve_waiters();
-  bool serve(Address fault);
+  bool serve(const Waiter& w);
   bool bring_back(Extent& e, unsigned i);
   bool copy_from_slot(Extent& e, PageRun run);
   void move_home(Extent& e, const PageSet& pages);
@@ -130,9 +136,13 @@ class Pager {
   void read_ahead(Stream& s);
   void reap();
   void finish_read(Transfer& t, int32_t result);
+  bool load_alone(Extent& e, unsigned i);
+  void finish_alone(Transfer& t, int32_t result);
+  void verify(const Extent& e, PageRun run, PageSet& good);
+  const char* view(const Extent& e, PageRun run);
   void finish_write(Transfer& t, int32_t result);
   void lost_page(Extent& e, unsigned i, const char* why);
-  bool submit(Extent& e, PageRun run, bool write, StoreEntry* entry, const SlotPlace& place, bool retried = false);
+  bool submit(const Transfer& transfer, const SlotPlace& place);
   PageHash* hashes(Extent& e);
 
   // evict.cc
@@ -147,6 +157,7 @@ class Pager {
   bool eligible(Extent& e);
   bool arm_and_look(Extent& e);
   bool move_aside(Extent& e, const PageSet& pages, bool urgent);
+  PageSet move_at_once(Address to, Address from, const PageSet& pages, const PageSet& within);
   void write_failed(Errno error);
   bool drop_ready();
   void set_away(Extent& e, Away away, bool front = false);
@@ -178,6 +189,10 @@ class Pager {
   Streams loads_, fills_;
   Neighbours neighbours_;
   Transfer* free_transfers_ = nullptr;
+  char* scratch_ = nullptr;       // kScratchPages, for view()
+  char* alone_ = nullptr;         // kAlone pages
+  uint64_t alone_free_ = 0;       // a bit for each that is not in use
+  PageHash content_[kPagesPerExtent] = {};  // hashes with seed 0, from evict_aside() to its write_piece()
 
   unsigned transfers_ = 0, reads_ = 0, writes_ = 0;
   Pages leaving_{};       // pages whose write is under way

@@ -61,8 +61,8 @@ uint32_t SlotPool::take_empty(bool whole) {
 uint32_t SlotPool::take_for_load(unsigned wanted) {
   // A few pages are not worth taking a rich slot apart.
   if (rich_ != kEnd && wanted >= kPagesPerExtent / 4) return pop(rich_);
-  if (empty_ != kEnd) return pop(empty_);
-  return rich_ != kEnd ? pop(rich_) : pop(whole_);
+  // Nor may they keep a huge page from its use.
+  return empty_ != kEnd ? pop(empty_) : pop(rich_);
 }
 
 uint32_t SlotPool::take_whole() {
@@ -110,8 +110,13 @@ void SlotPool::give(uint32_t slot) {
 void SlotPool::discard(uint32_t slot, const PageSet& pages) {
   const PageSet gone = pages & present_[slot];
   if (gone.none()) return;
-  gone.for_each_run([&](PageRun r) { ops_.discard(range_at(address(slot, r.first), r.count * kPageSize)); });
+  // One call where nothing else is in the slot: each one makes other processors forget their translations.
+  if (gone == present_[slot])
+    ops_.discard(range_at(address(slot, 0), kExtentSize));
+  else
+    gone.for_each_run([&](PageRun r) { ops_.discard(range_at(address(slot, r.first), r.count * kPageSize)); });
   left(slot, gone);
+  if (present_[slot].none()) state_[slot].tables = false;
   budget_.release(gone.pages());
 }
 

@@ -18,7 +18,7 @@ class SlotPool {
  public:
   constexpr SlotPool(Arena& arena, PageOps& ops, Budget& budget) : arena_(arena), ops_(ops), budget_(budget) {}
 
-  // `range` is mapped, armed as limbo, and holds nothing; its last half wants huge pages. ENOMEM when the tables do not
+  // `range` is mapped, armed as limbo, and holds nothing; the last huge_slots() want huge pages. ENOMEM when the tables do not
   // fit.
   Result<void> open(AddressRange range);
 
@@ -50,7 +50,8 @@ class SlotPool {
   Pages drop_spare(Pages wanted);
   Pages spare() const { return spare_; }
   uint32_t used() const { return used_; }
-  uint32_t count() const { return count_; }
+  // How many of `count` slots, the last ones, want huge pages: as many as transfers and spare pages ever need.
+  static constexpr uint32_t huge_slots(uint32_t count) { return count / 4 < 256 ? count / 4 : 256; }
 
  private:
   static constexpr uint32_t kEnd = kNoSlot;
@@ -58,7 +59,7 @@ class SlotPool {
     bool whole = false;   // holds a huge page, as far as we know
     bool tables = false;  // may have a page table, without which alone a huge page can be moved in
   };
-  bool wants_huge(uint32_t slot) const { return slot >= count_ - count_ / 2; }
+  bool wants_huge(uint32_t slot) const { return slot >= count_ - huge_slots(count_); }
   uint32_t pop(uint32_t& head);
   void clear_tables(uint32_t slot);
 

@@ -21,18 +21,19 @@ PageHash* Pager::hashes(Extent& e) {
   return e.hashes;
 }
 
-bool Pager::submit(Extent& e, PageRun run, bool write, StoreEntry* entry, const SlotPlace& place, bool retried) {
+bool Pager::submit(const Transfer& transfer, const SlotPlace& place) {
   Transfer* t = free_transfers_;
   if (t)
     free_transfers_ = t->next_free;
   else if (!(t = arena_.make<Transfer>()))
     return false;
-  *t = {&e, run, write, retried, entry, nullptr};
+  *t = transfer;
+  Extent& e = *t->extent;
   IoRequest request;
   request.fd = place.fd;
-  request.write = write;
-  request.buffer = slots_.address(e.slot, run.first).pointer();
-  request.bytes = static_cast<uint32_t>(run.count * kPageSize);
+  request.write = t->write;
+  request.buffer = t->alone ? t->alone : slots_.address(e.slot, t->run.first).pointer();
+  request.bytes = static_cast<uint32_t>(t->run.count * kPageSize);
   request.offset = place.offset;
   request.tag = reinterpret_cast<uintptr_t>(t);
   if (!io_->submit(request)) {
@@ -42,7 +43,7 @@ bool Pager::submit(Extent& e, PageRun run, bool write, StoreEntry* entry, const 
   }
   ++e.transfers;
   ++transfers_;
-  ++(write ? writes_ : reads_);
+  ++(t->write ? writes_ : reads_);
   return true;
 }
 
@@ -79,6 +80,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     Streams::provided(s, page + run.count);
     return done;
   }
+  if (pages.count() == 1 && load_alone(e, i)) return false;
   load(e, pages);
   if (!e.loading.test(i) && e.cold().test(i)) load(e, PageSet::of({i, 1}));  // at least what is waited for
   // Only what was believed counts as provided: a walk by larger steps than a page must not pass for a dense one.
@@ -152,7 +154,7 @@ unsigned Pager::load(Extent& e, const PageSet& pages) {
     const SlotPlace place = store_.place(e, piece.first);
     if (place.mapped) {
       __builtin_memcpy(slots_.address(e.slot, piece.first).pointer(), place.mapped, piece.count * kPageSize);
-    } else if (!submit(e, piece, false, nullptr, place)) {
+    } else if (!submit({.extent = &e, .run = piece, .write = false}, place)) {
       budget_.release(fresh.pages());
       break;
     }
@@ -160,7 +162,7 @@ unsigned Pager::load(Extent& e, const PageSet& pages) {
     e.loading.set(piece);
     touch_cold_count(-int64_t{piece.count});
     if (place.mapped) {
-      Transfer copied = {&e, piece, false, true, nullptr, nullptr};
+      Transfer copied = {.extent = &e, .run = piece, .write = false, .retried = true};
       finish_read(copied, static_cast<int32_t>(piece.count * kPageSize));
     }
     started += count;
@@ -239,13 +241,81 @@ void Pager::reap() {
   }
 }
 
+// One page that is likely to stay alone: through a buffer of ours, which costs less than a page of a slot that is made,
+// moved and missed.
+bool Pager::load_alone(Extent& e, unsigned i) {
+  if (!alone_free_ || !make_room({1})) return false;
+  const unsigned buffer = static_cast<unsigned>(__builtin_ctzll(alone_free_));
+  Transfer t = {.extent = &e, .run = {i, 1}, .write = false};
+  t.alone = alone_ + buffer * kPageSize;
+  if (!submit(t, store_.place(e, i))) {
+    budget_.release({1});
+    return false;
+  }
+  alone_free_ &= alone_free_ - 1;
+  e.loading.set(i);
+  touch_cold_count(-1);
+  return true;
+}
+
+void Pager::finish_alone(Transfer& t, int32_t result) {
+  Extent& e = *t.extent;
+  const unsigned i = t.run.first;
+  const SlotPlace place = store_.place(e, i);
+  const bool read = result == static_cast<int32_t>(kPageSize);
+  const bool good = read && hash_page(t.alone, place.seed) == e.hashes[i];
+  if (!good && !t.retried) {
+    t.retried = true;
+    if (submit(t, place)) return;
+  }
+  alone_free_ |= uint64_t{1} << ((t.alone - alone_) / kPageSize);
+  e.loading.clear(i);
+  e.wanted.clear(i);
+  if (!good) {
+    if (!read) budget_.counters().read_errors.fetch_add(1, std::memory_order_relaxed);
+    budget_.release({1});
+    touch_cold_count(1);
+    lost_page(e, i, result < 0 ? errno_name(-result) : "does not hold what was written to it");
+    return;
+  }
+  e.huge = false;
+  budget_.counters().loaded_bytes.fetch_add(kPageSize, std::memory_order_relaxed);
+  if (ops_.copy(e.page(i), t.alone, Bytes{kPageSize}).done.count) {
+    e.resident.set(i);
+    if (e.queue == Queue::kNone && e.away == Away::kNone) enqueue(e, Queue::kMain);
+  } else {
+    budget_.release({1});
+    touch_cold_count(1);
+    ops_.wake(range_at(e.page(i), kPageSize));
+  }
+}
+
+// What `run`, at most kScratchPages, of the extent's slot holds, to be read at once.
+const char* Pager::view(const Extent& e, PageRun run) {
+  const Address at = slots_.address(e.slot, run.first);
+  if (slots_.whole(e.slot)) return at.pointer<const char>();
+  ops_.peek(scratch_, at, Bytes{run.count * kPageSize});
+  return scratch_;
+}
+
+// Which pages of a run that was read hold what was written to them.
+void Pager::verify(const Extent& e, PageRun run, PageSet& good) {
+  for (unsigned at = run.first; at < run.end();) {
+    const unsigned n = run.end() - at < kScratchPages ? run.end() - at : kScratchPages;
+    const char* pages = view(e, {at, n});
+    for (unsigned k = 0; k < n; ++k)
+      if (hash_page(pages + k * kPageSize, store_.place(e, at + k).seed) == e.hashes[at + k]) good.set(at + k);
+    at += n;
+  }
+}
+
 void Pager::finish_read(Transfer& t, int32_t result) {
+  if (t.alone) return finish_alone(t, result);
   Extent& e = *t.extent;
   const PageSet all = PageSet::of(t.run);
   PageSet good;
   if (result == static_cast<int32_t>(t.run.count * kPageSize)) {
-    for (unsigned i = t.run.first; i < t.run.end(); ++i)
-      if (hash_page(slots_.address(e.slot, i).pointer(), store_.place(e, i).seed) == e.hashes[i]) good.set(i);
+    verify(e, t.run, good);
   } else {
     budget_.counters().read_errors.fetch_add(1, std::memory_order_relaxed);
   }
@@ -261,7 +331,7 @@ void Pager::finish_read(Transfer& t, int32_t result) {
   // What failed in a larger piece is asked for once more, page by page and only if someone waits; then it is lost.
   for (unsigned i = bad.next(0); i < kPagesPerExtent; i = bad.next(i + 1)) {
     if (!asked.test(i)) continue;
-    if (!t.retried && submit(e, {i, 1}, false, nullptr, store_.place(e, i), true)) {
+    if (!t.retried && submit({.extent = &e, .run = {i, 1}, .write = false, .retried = true}, store_.place(e, i))) {
       e.loading.set(i);
       e.wanted.set(i);
       touch_cold_count(-1);

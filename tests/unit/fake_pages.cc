@@ -256,6 +256,11 @@ void FakePages::discard(AddressRange range) {
   show(range);
 }
 
+void FakePages::peek(void* to, Address from, Bytes bytes) {
+  each_page(range_at(from, bytes.count), [&](Address a) { EXPECT_TRUE(state(a).present) << "peek at a missing page"; });
+  std::memcpy(to, bytes_at(from), bytes.count);
+}
+
 bool FakePages::populate(AddressRange range) {
   if (asked(Op::kPopulate, range)) return false;
   each_page(range, [&](Address a) {
