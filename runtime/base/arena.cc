@@ -41,6 +41,15 @@ void* Arena::allocate(size_t bytes) {
   return p;
 }
 
+bool Arena::reserve(size_t bytes) {
+  if (slab_left_ >= bytes) return true;
+  char* fresh = static_cast<char*>(map_pages(align_up(bytes, kPageSize)));
+  if (!fresh) return false;
+  slab_ = fresh;
+  slab_left_ = align_up(bytes, kPageSize);
+  return true;
+}
+
 void Arena::release(void* p, size_t bytes) {
   if (!p) return;
   const unsigned shift = class_of(bytes);

@@ -1,6 +1,7 @@
 // Compiled for AVX2 where the compiler can: XXH3 runs at memory speed then. Chosen once, at the first call.
 #include "base/hash.h"
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #include "base/units.h"
@@ -36,12 +37,20 @@ PageHash hash_page_baseline(const void* page, uint64_t seed);
 bool is_zero_page_baseline(const void* page);
 
 namespace {
+// Not by __builtin_cpu_supports: libgcc's part of it asks for everything, in a constructor of every process, and each CPUID
+// is a trap of some ten microseconds in a virtual machine.
+bool ask_for_avx2() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return false;
+  unsigned state, high;
+  asm volatile("xgetbv" : "=a"(state), "=d"(high) : "c"(0));
+  if ((state & 6) != 6) return false;  // the kernel keeps XMM and YMM registers
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
+}
+
 bool has_avx2() {
   static constinit int known = 0;  // 0 not asked yet; a race writes the same answer twice
-  if (!known) {
-    __builtin_cpu_init();
-    known = __builtin_cpu_supports("avx2") ? 1 : -1;
-  }
+  if (!known) known = ask_for_avx2() ? 1 : -1;
   return known > 0;
 }
 }  // namespace

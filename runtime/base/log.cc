@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/syscall.h"
@@ -12,13 +13,29 @@ namespace {
 constinit std::atomic<int> g_level{static_cast<int>(LogLevel::kWarning)};
 constinit std::atomic<int> g_lines{0};
 
+struct FileIdentity {
+  uint64_t device = 0, inode = 0;
+  bool known = false;
+  bool operator==(const FileIdentity&) const = default;
+};
+constinit FileIdentity g_stderr;
+
+FileIdentity identity_of_stderr() {
+  struct stat st = {};
+  if (is_error(raw_syscall(SYS_fstat, 2, as_arg(&st)))) return {};
+  return {st.st_dev, st.st_ino, true};
+}
+
 void write_line(std::string_view text) {
+  if (!(identity_of_stderr() == g_stderr)) return;
   TextBuffer<600> line;
   line << "ebbtide: " << text << '\n';
   (void)raw_syscall(SYS_write, 2, as_arg(line.view().data()), static_cast<long>(line.view().size()));
 }
 
 }  // namespace
+
+void remember_stderr() { g_stderr = identity_of_stderr(); }
 
 void set_log_level(LogLevel level) { g_level.store(static_cast<int>(level), std::memory_order_relaxed); }
 LogLevel log_level() { return static_cast<LogLevel>(g_level.load(std::memory_order_relaxed)); }

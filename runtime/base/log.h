@@ -17,6 +17,9 @@ enum class LogLevel : int {
 inline constexpr int kMaxLines = 100;
 
 // What is printed: messages up to this level. Default kWarning. Set once at start-up.
+// Remembers what descriptor 2 is. Once it is something else (a program may close it and open its data there), nothing is
+// written to it any more.
+void remember_stderr();
 void set_log_level(LogLevel level);
 LogLevel log_level();
 

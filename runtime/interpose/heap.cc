@@ -1,7 +1,7 @@
 // The malloc family. The contract is glibc's, bit for bit; where the memory comes from is heap_route.h's business.
 //
-// Rules: small sizes cost a comparison and a jump to glibc, or a call to memkind, and nothing else. No lock, no
-// dlsym, no stdio. free() keeps errno. operator new and delete are left to libstdc++: they call us, and the program may
+// Rules: a block costs a comparison and a jump to glibc, or a few loads and stores at the thread's front (heap_front.h),
+// and what that does not have a call to memkind. No lock, no dlsym, no stdio. free() keeps errno. operator new and delete are left to libstdc++: they call us, and the program may
 // replace them.
 #include <cerrno>
 #include <cstring>
@@ -20,6 +20,7 @@ using namespace ebb::heap;
 using ebb::kPageSize;
 
 constexpr size_t kMinAlignment = 16;
+// Up to this size calloc takes a kept block and clears it. Of larger ones memkind may know that they are zero.
 constexpr size_t kFrontZeroed = size_t{16} << 10;
 
 [[gnu::cold]] void* no_memory() {
@@ -41,10 +42,8 @@ inline Front* front_for(size_t bytes, const void* caller) {
   return t_heap.front;
 }
 
-// glibc's blocks are aligned to 16 bytes and hold at least as many; memkind's smallest ones are not. This also covers
-// sizes of 0, for which memkind has no block.
-inline size_t at_least_minimum(size_t bytes) { return larger(bytes, kMinAlignment); }
-
+// `bytes` > 0 here.
+//
 // memkind needs memory for its own tables even to hand out what it has: at the address space limit glibc may still
 // find a block where memkind cannot. So nobody is told "no" before glibc was asked.
 [[gnu::noinline]] void* memkind_allocate_class(unsigned c) {
@@ -52,24 +51,28 @@ inline size_t at_least_minimum(size_t bytes) { return larger(bytes, kMinAlignmen
   return p ? p : __libc_malloc(kClassBytes[c]);
 }
 
-inline void* memkind_allocate(size_t bytes) {
-  if (bytes - 1 < kFrontMost) return memkind_allocate_class(class_of(bytes));
-  void* p = in_memkind([=] { return g_backend.allocate(g_backend.kind, at_least_minimum(bytes)); });
+void* memkind_allocate(size_t bytes) {
+  if (bytes <= kFrontMost) return memkind_allocate_class(class_of(bytes));
+  void* p = in_memkind([=] { return g_backend.allocate(g_backend.kind, bytes); });
   if (!p) return __libc_malloc(bytes);
   note_block(p);
   return p;
 }
 
-inline void* memkind_allocate_zeroed(size_t bytes) {
-  if (bytes - 1 < kFrontMost) {
+void* memkind_allocate_zeroed(size_t bytes) {
+  if (bytes <= kFrontMost) {
     void* p = take_new(class_of(bytes), true);
     return p ? p : __libc_calloc(1, bytes);
   }
-  void* p = in_memkind([=] { return g_backend.allocate_zeroed(g_backend.kind, 1, at_least_minimum(bytes)); });
+  void* p = in_memkind([=] { return g_backend.allocate_zeroed(g_backend.kind, 1, bytes); });
   if (!p) return __libc_calloc(1, bytes);
   note_block(p);
   return p;
 }
+
+// glibc's blocks are aligned to 16 bytes and hold at least as many; memkind's smallest ones are not. This also covers
+// sizes of 0, for which memkind has no block.
+inline size_t at_least_minimum(size_t bytes) { return larger(bytes, kMinAlignment); }
 
 void* memkind_allocate_aligned(size_t alignment, size_t bytes) {
   void* p = nullptr;
@@ -252,7 +255,6 @@ EBB_EXPORT void* calloc(size_t count, size_t bytes) noexcept {
     t_heap.credit -= total;
     return __libc_calloc(1, total);
   }
-  // memkind knows of larger ones whether they are zero already.
   if (total <= kFrontZeroed)
     if (Front* front = front_for(total, EBB_CALLER))
       if (void* p = front->take(class_of(total))) return std::memset(p, 0, total);

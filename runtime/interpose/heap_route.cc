@@ -34,8 +34,8 @@ constexpr size_t kEndlessCredit = SIZE_MAX / 2;
 
 enum class State : int { kIdle, kLoading, kReady, kAbsent };
 constinit std::atomic<State> g_state{State::kIdle};
-constinit std::atomic<size_t> g_requested{0};   // bytes of credit handed out
-constinit bool g_asked = false;  // exported_heap_is_ours asked, and it was us whom it asked
+constinit std::atomic<size_t> g_requested{0};  // bytes of credit handed out
+constinit bool g_asked = false;                // exported_heap_is_ours asked, and it was us whom it asked
 constinit std::atomic<size_t> g_next_look{kGrown / 2};
 constinit std::atomic<size_t> g_large_freed{0};
 

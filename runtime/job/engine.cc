@@ -16,6 +16,32 @@ constinit State g_state;
 }  // namespace
 State& state() { return g_state; }
 
+void StackHeld::hold() {
+  constexpr uint64_t kMost = 48 << 10;  // what a hook may need
+  if (g_state.mode.load(std::memory_order_relaxed) != Mode::kPaged) return;
+  const Address top = Address{reinterpret_cast<uintptr_t>(__builtin_frame_address(0))}.page() + kPageSize;
+  const Address low = {top.value - kMost};
+  Extent* const found[2] = {g_state.table.find(low), g_state.table.find(top - 1)};
+  for (unsigned k = 0; k < 2; ++k) {
+    if (!found[k] || (k == 1 && found[1] == found[0])) continue;
+    __atomic_fetch_add(&found[k]->held, 1, __ATOMIC_SEQ_CST);
+    extents_[k] = found[k];
+  }
+  if (!extents_[0] && !extents_[1]) return;
+  // Home before the lock is taken; a guard page below (fenced, or not managed) is not touched.
+  for (Address at = top - kPageSize; at >= low; at = at - kPageSize) {
+    const Extent* e = g_state.table.find(at);
+    if (!e || !e->managed.test(at.page_in_extent()) || e->fenced.test(at.page_in_extent())) break;
+    __atomic_fetch_or(at.pointer<char>(), char{0}, __ATOMIC_RELAXED);
+  }
+}
+void StackHeld::release() {
+  for (Extent*& e : extents_) {
+    if (e) __atomic_fetch_sub(&e->held, 1, __ATOMIC_SEQ_CST);
+    e = nullptr;
+  }
+}
+
 HookScope::HookScope() {
   g_state.hooks_waiting.fetch_add(1, std::memory_order_relaxed);
   g_state.lock.lock();
@@ -41,6 +67,11 @@ void settle(State& s, AddressRange range) {
   s.pager.freeze(range);
   while (!s.pager.settled(range)) wait_for_round(s);
   s.pager.thaw(range);
+}
+
+void page_if_needed(State& s, uint64_t more) {
+  if (s.mode.load(std::memory_order_relaxed) != Mode::kFreeRun) return;
+  if (s.share.managed() + Bytes{more} > s.share.limit()) (void)start_paging(s);
 }
 
 namespace engine {
@@ -78,12 +109,6 @@ bool join_job(State& s) {
   return true;
 }
 
-// Before `more` bytes become managed: whether the job outgrows its budget, so that paging has to begin.
-void page_if_needed(State& s, uint64_t more) {
-  if (s.mode.load(std::memory_order_relaxed) != Mode::kFreeRun) return;
-  if (s.share.managed() + Bytes{more} > s.share.limit()) (void)start_paging(s);
-}
-
 // A process that holds much of a job with others must be able to give it back when they need it.
 void page_if_sharing(State& s) {
   if (s.mode.load(std::memory_order_relaxed) != Mode::kFreeRun || !s.share.shared()) return;
@@ -100,6 +125,8 @@ void adopt(State& s, AddressRange range, bool heap) {
 void gone(State& s, AddressRange range) {
   if (s.job.attached()) s.pager.remove(range, false);
 }
+
+constexpr int kGuardInstall = 102, kGuardRemove = 103;  // Linux 6.13
 
 // Whether any extent of `range` was ever managed, without the lock: most calls are about other memory.
 bool ours(State& s, AddressRange range) {
@@ -193,8 +220,16 @@ long advise(void* address, size_t bytes, int advice) {
       if (!is_error(r) || r == -ENOMEM) s.pager.forget(range);
       return r;
     }
+    case MADV_DOFORK: {  // what we keep from children that we do not see stays so
+      HookScope hook;
+      const long r = plain();
+      if (const Errno e = s.pager.rearm(range)) return -e.value;
+      return r;
+    }
+    case kGuardInstall:
+    case kGuardRemove:
     case MADV_DONTFORK:
-    case MADV_WIPEONFORK: {  // the child's view differs from ours: plain memory then
+    case MADV_WIPEONFORK: {  // the child's view differs from ours, or not all of it can be touched: plain memory then
       HookScope hook;
       let_go(s, range);
       return plain();

@@ -49,8 +49,10 @@ bool read_tier(State& s, std::string_view spec) {
 struct Forking {
   uint64_t mask = 0;
   bool paged = false;
+  bool begun = false;  // fork_prepare holds the locks, whatever has become of the mode since
 };
-constinit Forking g_forking;
+constinit Forking g_forking;    // under fork_lock
+constinit StackHeld g_stack{StackHeld::Later{}};
 
 void rebuild_after_fork(State& s) {
   s.wake.reset();
@@ -75,6 +77,7 @@ void boot(char** environment) {
   State& s = state();
   const std::string_view dram = variable(environment, "EBB_DRAM");
   if (dram.empty()) return;
+  remember_stderr();
   const std::string_view verbose = variable(environment, "EBB_VERBOSE");
   if (verbose.size() == 1 && verbose[0] >= '0' && verbose[0] <= '2') set_log_level(static_cast<LogLevel>(verbose[0] - '0'));
   const SizeSpec size = parse_size(dram, true);
@@ -97,10 +100,12 @@ void boot(char** environment) {
 void fork_prepare() {
   State& s = state();
   if (!enabled()) return;
-  s.fork_lock.lock();
+  // Blocked before the first lock: a handler that forks would wait for us.
   const uint64_t all = ~uint64_t{0};
   uint64_t mask = 0;
   raw_syscall(SYS_rt_sigprocmask, 2, as_arg(&all), as_arg(&mask), sizeof mask);
+  s.fork_lock.lock();
+  g_stack.hold();
   s.hooks_waiting.fetch_add(1);
   s.lock.lock();
   s.hooks_waiting.fetch_sub(1);
@@ -108,7 +113,7 @@ void fork_prepare() {
   if (s.mode.load() == Mode::kFreeRun && s.job.attached() &&
       s.share.managed() + to_bytes(s.share.own()) > s.share.limit())
     (void)start_paging(s);
-  g_forking = {mask, s.mode.load() == Mode::kPaged};
+  g_forking = {mask, s.mode.load() == Mode::kPaged, true};
   if (g_forking.paged) {
     // Nothing under way, nothing out of sight: what the child inherits is complete.
     s.park.store(1);
@@ -124,6 +129,7 @@ void fork_prepare() {
 namespace {
 void leave(State& s) {
   const uint64_t mask = g_forking.mask;
+  g_forking = {};
   s.lock.unlock();
   s.fork_lock.unlock();
   raw_syscall(SYS_rt_sigprocmask, 2, as_arg(&mask), 0, sizeof mask);
@@ -132,22 +138,24 @@ void leave(State& s) {
 
 void fork_parent() {
   State& s = state();
-  if (!enabled()) return;
+  if (!g_forking.begun) return;
   if (g_forking.paged) {
     s.pager.set_inherited(false);
     s.park.store(0);
     futex_wake(s.park, INT_MAX);
   }
+  g_stack.release();
   leave(s);
 }
 
 void fork_child() {
   State& s = state();
-  if (!enabled()) return;
+  if (!g_forking.begun) return;
   s.lock.reset_held_by_caller();
   s.fork_lock.reset_held_by_caller();
   s.hooks_waiting.store(0);
   s.settling.store(0);
+  g_stack.forget();  // recount() clears it
   if (s.job.attached()) {
     if (const Errno e = s.job.take_slot()) {
       log_line(LogLevel::kError, "the job has too many processes (", errno_name(e.value), "); this one ends here");

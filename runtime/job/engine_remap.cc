@@ -170,10 +170,13 @@ long remap(void* address, size_t old_bytes, size_t bytes, int flags, void* wante
     s.pager.remove(target, false);
   }
 
+  if (was_ours && size > old_size) page_if_needed(s, size - old_size);
   settle(s, old);
   const bool paged = s.mode.load() == Mode::kPaged;
   const bool whole = wholly_managed(s, old);
-  if (!paged || !whole || (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED))) {
+  // The kernel itself fills what a locked mapping grows by, and would wait for the pager, which waits for us.
+  const bool locked = paged && s.pager.any_pinned(old);
+  if (!paged || !whole || locked || (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED))) {
     if (paged) let_go(s, old);
     const long r = plain(address, old_bytes, bytes, flags, wanted);
     if (is_error(r)) return r;

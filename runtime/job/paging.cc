@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -54,6 +55,12 @@ uint64_t round(State& s, uint64_t& cpu_seen) {
   const uint64_t cpu = thread_cpu_ns();
   s.share.counters().pager_cpu_ns.fetch_add(cpu - cpu_seen, std::memory_order_relaxed);
   cpu_seen = cpu;
+  const uint64_t stored = s.store.size().count;
+  if (stored != s.store_bytes_seen) {
+    JobControl& control = s.job.control();
+    Budget::raise(control.peak_store_bytes, control.store_bytes.fetch_add(stored - s.store_bytes_seen) + stored - s.store_bytes_seen);
+    s.store_bytes_seen = stored;
+  }
   const Bytes own = s.pager.own_bytes();
   s.job.slot().own_bytes.store(own.count, std::memory_order_relaxed);
   Budget::raise(s.job.control().peak_own_bytes, own.count);
@@ -81,6 +88,16 @@ void pager_main(void* argument) {
     uint64_t count;
     raw_syscall(SYS_read, s.wake.get(), as_arg(&count), sizeof count);
   }
+}
+
+// Under a limit on address space (ulimit -v) the program may use it up: our records of all that it can hold are set
+// aside before.
+void reserve_records(State& s) {
+  constexpr uint64_t kRecordsOfExtent = sizeof(Extent) + kPagesPerExtent * sizeof(PageHash) + 4 * sizeof(StoreEntry);
+  rlimit limit = {};
+  if (is_error(raw_syscall(SYS_getrlimit, RLIMIT_AS, as_arg(&limit))) || limit.rlim_cur == RLIM_INFINITY) return;
+  const uint64_t bytes = limit.rlim_cur / kExtentSize * 5 / 4 * kRecordsOfExtent + (uint64_t{1} << 20);
+  (void)s.arena.reserve(bytes < (uint64_t{64} << 20) ? bytes : uint64_t{64} << 20);
 }
 
 }  // namespace
@@ -147,6 +164,7 @@ bool start_paging(State& s) {
     return give_up(s, "no userfaultfd for kernel-mode faults", r.error(),
                    "It takes Linux 6.8 and access to /dev/userfaultfd, CAP_SYS_PTRACE or root: see `ebb doctor`");
   if (const Errno e = s.files.open(s.slow)) return give_up(s, "cannot use the slow tier", e, s.slow);
+  reserve_records(s);
   uint64_t seed = 0;
   if (raw_syscall(SYS_getrandom, as_arg(&seed), sizeof seed, 0) != sizeof seed) seed = s.clock.now_ns();
   s.store.set_seed(seed);

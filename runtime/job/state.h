@@ -58,6 +58,7 @@ struct State {
   std::atomic<uint32_t> round{0};
   std::atomic<uint32_t> settling{0};  // hooks that wait for `round`
   std::atomic<uint32_t> park{0};      // 0 run, 1 asked to park, 2 parked
+  uint64_t store_bytes_seen = 0;      // what the job's sum has of our store
   uint64_t reclaimed_ns = 0;          // when dead processes were looked for last
   std::atomic<uint32_t> opened{0};    // 0 starting, 1 running, else errno + 1
 };
@@ -66,7 +67,24 @@ static_assert(std::is_trivially_destructible_v<State>, "nothing of ours may end 
 
 State& state();
 
-// The state lock with signals blocked, in turn with the pager's thread.
+// Keeps the caller's stack where it is, should it lie in managed memory (a coroutine's, or one given to pthread_create):
+// a holder of the state lock that faults on its own stack would wait for the pager, which waits for the lock.
+// Taken before the lock. Not across fork in the child.
+class StackHeld {
+ public:
+  struct Later {};
+  StackHeld() { hold(); }
+  constexpr explicit StackHeld(Later) {}
+  ~StackHeld() { release(); }
+  void hold();
+  void release();
+  void forget() { extents_[0] = extents_[1] = nullptr; }
+
+ private:
+  Extent* extents_[2] = {};
+};
+
+// The state lock with signals blocked and the stack held, in turn with the pager's thread.
 class HookScope {
  public:
   HookScope();
@@ -74,7 +92,11 @@ class HookScope {
 
  private:
   SignalsBlocked signals_;
+  StackHeld stack_;
 };
+
+// Before `more` bytes become managed: begins paging if the job outgrows its budget by them. Under the lock.
+void page_if_needed(State& s, uint64_t more);
 
 // Begins paging in this process: userfaultfd, slots, store, thread. Under the lock. False (with a warning, once) when
 // something that it needs is missing.

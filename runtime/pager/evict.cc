@@ -225,7 +225,7 @@ void Pager::write_failed(Errno error) {
 }
 
 bool Pager::eligible(Extent& e) {
-  return !e.frozen && !e.transfers && e.slot == kNoSlot && (!e.armed || e.evictable().any());
+  return !e.frozen && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST) && !e.transfers && e.slot == kNoSlot && (!e.armed || e.evictable().any());
 }
 
 // The next extent to go: behind a scan while one runs, else the next of the clock that is not known to be in use.
@@ -334,6 +334,8 @@ bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
   if (stuck.any()) e.skip = 8;  // pinned, or in a mapping that the kernel will not move from
   if (moved.any()) set_away(e, Away::kLimbo, urgent);
   leave_slot_if_idle(e);
+  // A hook that came in between runs on these very pages, and may wait for the lock that we hold.
+  if (__atomic_load_n(&e.held, __ATOMIC_SEQ_CST)) settle_extent(e);
   return moved.any();
 }
 

@@ -152,6 +152,7 @@ void Pager::recount() {
     managed += e.managed.pages();
     resident += e.resident.pages();
     e.frozen = 0;  // the hooks that froze it were other threads
+    e.held = 0;    // and so were those that run in it; the one that forks touches its stack, which is at home
   });
   budget_.add_managed(managed);
   budget_.charge(resident);

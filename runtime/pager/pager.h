@@ -78,6 +78,7 @@ class Pager {
   // Asks for cold pages of `range` as a fault would, a few hundred at a time.
   void want(AddressRange range);
   bool any_managed(AddressRange range);
+  bool any_pinned(AddressRange range);
   // Stored or out of sight, for mincore.
   bool elsewhere(Address page) const;
   // Brings pages that are out of sight in `range` home, so that the mapping itself can be moved.

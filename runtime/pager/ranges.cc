@@ -161,6 +161,12 @@ bool Pager::any_managed(AddressRange range) {
   return any;
 }
 
+bool Pager::any_pinned(AddressRange range) {
+  bool any = false;
+  table_.for_each(range, [&](Extent& e) { any = any || e.pinned.intersects(part_of(e, range)); });
+  return any;
+}
+
 bool Pager::elsewhere(Address page) const {
   const Extent* e = table_.find(page);
   if (!e) return false;

@@ -58,6 +58,7 @@ struct Extent {
   uint8_t skip = 0;          // rounds of the clock that it is left alone
   uint16_t transfers = 0;    // I/O requests under way
   uint16_t frozen = 0;       // a hook works on it: nothing new starts
+  uint32_t held = 0;         // hooks that run on a stack in it; atomic, without the lock: never evicted meanwhile
   uint16_t touches = 0;      // pages returned from limbo since it went aside
   uint64_t aside_since_ns = 0;
 

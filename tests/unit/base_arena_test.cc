@@ -159,5 +159,18 @@ TEST(ArenaVector, InsertsACopyOfItsOwnElement) {
   EXPECT_EQ(v.size(), 17u);
 }
 
+TEST(Arena, ReservedSpaceIsUsedFirst) {
+  Arena arena;
+  ASSERT_TRUE(arena.reserve(8 << 20));
+  char* first = static_cast<char*>(arena.allocate(64));
+  const auto begin = reinterpret_cast<uintptr_t>(first);
+  for (int i = 0; i < 4000; ++i) {  // nearly 8 MiB: all of it from the one piece
+    const auto at = reinterpret_cast<uintptr_t>(arena.allocate(2048));
+    ASSERT_GE(at, begin);
+    ASSERT_LT(at, begin + (8 << 20));
+  }
+  EXPECT_LT(arena.used().count, uint64_t{9} << 20);
+}
+
 }  // namespace
 }  // namespace ebb
