@@ -1,3 +1,4 @@
+/* run: timeout=150 */
 // Checklist 19: 60 forks while four threads allocate; every child allocates, forks once more itself and ends.
 #include <sys/wait.h>
 #include <unistd.h>
