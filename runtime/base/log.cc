@@ -27,7 +27,7 @@ FileIdentity identity_of_stderr() {
 }
 
 void write_line(std::string_view text) {
-  if (!(identity_of_stderr() == g_stderr)) return;
+  if (g_stderr.known && !(identity_of_stderr() == g_stderr)) return;
   TextBuffer<600> line;
   line << "ebbtide: " << text << '\n';
   (void)raw_syscall(SYS_write, 2, as_arg(line.view().data()), static_cast<long>(line.view().size()));
