@@ -1,8 +1,8 @@
 // The malloc family. The contract is glibc's, bit for bit; where the memory comes from is heap_route.h's business.
 //
 // Rules: a block costs a comparison and a jump to glibc, or a few loads and stores at the thread's front (heap_front.h),
-// and what that does not have a call to memkind. No lock, no dlsym, no stdio. free() keeps errno. operator new and delete are left to libstdc++: they call us, and the program may
-// replace them.
+// and what that does not have a call to memkind. No lock, no dlsym, no stdio. free() keeps errno. operator new and
+// delete are left to libstdc++: they call us, and the program may replace them.
 #include <cerrno>
 #include <cstring>
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "job/state.h"
+#include "os/uffd_abi.h"
 
 namespace ebb {
 
@@ -16,7 +17,7 @@ constinit State g_state;
 }  // namespace
 State& state() { return g_state; }
 
-void StackHeld::hold() {
+void StackHold::hold() {
   constexpr uint64_t kMost = 48 << 10;  // what a hook may need
   if (g_state.mode.load(std::memory_order_relaxed) != Mode::kPaged) return;
   const Address top = Address{reinterpret_cast<uintptr_t>(__builtin_frame_address(0))}.page() + kPageSize;
@@ -35,7 +36,7 @@ void StackHeld::hold() {
     __atomic_fetch_or(at.pointer<char>(), char{0}, __ATOMIC_RELAXED);
   }
 }
-void StackHeld::release() {
+void StackHold::release() {
   for (Extent*& e : extents_) {
     if (e) __atomic_fetch_sub(&e->held, 1, __ATOMIC_SEQ_CST);
     e = nullptr;
@@ -43,11 +44,15 @@ void StackHeld::release() {
 }
 
 HookScope::HookScope() {
+  stack_.hold();
   g_state.hooks_waiting.fetch_add(1, std::memory_order_relaxed);
   g_state.lock.lock();
   g_state.hooks_waiting.fetch_sub(1, std::memory_order_relaxed);
 }
-HookScope::~HookScope() { g_state.lock.unlock(); }
+HookScope::~HookScope() {
+  g_state.lock.unlock();
+  stack_.release();
+}
 
 namespace {
 // Lets the pager's thread do a round, without the lock that the caller holds.
@@ -125,8 +130,6 @@ void adopt(State& s, AddressRange range, bool heap) {
 void gone(State& s, AddressRange range) {
   if (s.job.attached()) s.pager.remove(range, false);
 }
-
-constexpr int kGuardInstall = 102, kGuardRemove = 103;  // Linux 6.13
 
 // Whether any extent of `range` was ever managed, without the lock: most calls are about other memory.
 bool ours(State& s, AddressRange range) {
@@ -226,8 +229,8 @@ long advise(void* address, size_t bytes, int advice) {
       if (const Errno e = s.pager.rearm(range)) return -e.value;
       return r;
     }
-    case kGuardInstall:
-    case kGuardRemove:
+    case abi::kMadvGuardInstall:
+    case abi::kMadvGuardRemove:
     case MADV_DONTFORK:
     case MADV_WIPEONFORK: {  // the child's view differs from ours, or not all of it can be touched: plain memory then
       HookScope hook;

@@ -52,7 +52,7 @@ struct Forking {
   bool begun = false;  // fork_prepare holds the locks, whatever has become of the mode since
 };
 constinit Forking g_forking;    // under fork_lock
-constinit StackHeld g_stack{StackHeld::Later{}};
+constinit StackHold g_stack;
 
 void rebuild_after_fork(State& s) {
   s.wake.reset();
@@ -155,7 +155,7 @@ void fork_child() {
   s.fork_lock.reset_held_by_caller();
   s.hooks_waiting.store(0);
   s.settling.store(0);
-  g_stack.forget();  // recount() clears it
+  g_stack.forget();
   if (s.job.attached()) {
     if (const Errno e = s.job.take_slot()) {
       log_line(LogLevel::kError, "the job has too many processes (", errno_name(e.value), "); this one ends here");

@@ -4,10 +4,10 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "job/state.h"
+#include "os/clock.h"
 #include "os/thread.h"
 #include "os/uffd_abi.h"
 
@@ -22,12 +22,6 @@ bool give_up(State& s, const char* what, Errno why, const char* mend) {
   s.paging_failed = true;
   log_line(LogLevel::kWarning, what, " (", errno_name(why.value), "): this process runs without tiering. ", mend);
   return false;
-}
-
-uint64_t thread_cpu_ns() {
-  timespec t = {};
-  raw_syscall(SYS_clock_gettime, 3 /* CLOCK_THREAD_CPUTIME_ID */, as_arg(&t));
-  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
 }
 
 // Lets hooks that wait for the lock have it: the thread would take it again before they wake.
@@ -52,13 +46,14 @@ uint64_t round(State& s, uint64_t& cpu_seen) {
   if (parking) s.pager.shrink_for_fork();
   s.pager.set_draining(parking);
   s.pager.step();
-  const uint64_t cpu = thread_cpu_ns();
+  const uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
   s.share.counters().pager_cpu_ns.fetch_add(cpu - cpu_seen, std::memory_order_relaxed);
   cpu_seen = cpu;
   const uint64_t stored = s.store.size().count;
   if (stored != s.store_bytes_seen) {
+    const uint64_t more = stored - s.store_bytes_seen;  // or less: the sum wraps
     JobControl& control = s.job.control();
-    Budget::raise(control.peak_store_bytes, control.store_bytes.fetch_add(stored - s.store_bytes_seen) + stored - s.store_bytes_seen);
+    Budget::raise(control.peak_store_bytes, control.store_bytes.fetch_add(more) + more);
     s.store_bytes_seen = stored;
   }
   const Bytes own = s.pager.own_bytes();
@@ -79,7 +74,7 @@ void pager_main(void* argument) {
   s.opened.store(opened.ok() ? 1 : static_cast<uint32_t>(opened.error().value) + 1);
   futex_wake(s.opened, INT_MAX);
   if (!opened.ok()) return;
-  uint64_t cpu_seen = thread_cpu_ns();
+  uint64_t cpu_seen = clock_ns(CLOCK_THREAD_CPUTIME_ID);
   for (;;) {
     const uint64_t idle = round(s, cpu_seen);
     while (s.park.load() == 2) futex_wait(s.park, 2);
@@ -101,12 +96,6 @@ void reserve_records(State& s) {
 }
 
 }  // namespace
-
-uint64_t MonotonicClock::now_ns() {
-  timespec t = {};
-  raw_syscall(SYS_clock_gettime, CLOCK_MONOTONIC, as_arg(&t));
-  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
-}
 
 void wake_pager(State& s) {
   const uint64_t one = 1;

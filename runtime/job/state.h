@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "job/engine.h"
 #include "job/job.h"
+#include "os/clock.h"
 #include "os/linux_pages.h"
 #include "os/tier_files.h"
 #include "os/uring_queue.h"
@@ -18,7 +19,7 @@ namespace ebb {
 
 class MonotonicClock final : public Clock {
  public:
-  uint64_t now_ns() override;
+  uint64_t now_ns() override { return clock_ns(); }
 };
 
 enum class Mode : int {
@@ -69,16 +70,13 @@ State& state();
 
 // Keeps the caller's stack where it is, should it lie in managed memory (a coroutine's, or one given to pthread_create):
 // a holder of the state lock that faults on its own stack would wait for the pager, which waits for the lock.
-// Taken before the lock. Not across fork in the child.
-class StackHeld {
+// Taken before the lock.
+class StackHold {
  public:
-  struct Later {};
-  StackHeld() { hold(); }
-  constexpr explicit StackHeld(Later) {}
-  ~StackHeld() { release(); }
   void hold();
   void release();
-  void forget() { extents_[0] = extents_[1] = nullptr; }
+  // In a fork child: Pager::recount() has ended all holds.
+  void forget() { *this = {}; }
 
  private:
   Extent* extents_[2] = {};
@@ -92,7 +90,7 @@ class HookScope {
 
  private:
   SignalsBlocked signals_;
-  StackHeld stack_;
+  StackHold stack_;
 };
 
 // Before `more` bytes become managed: begins paging if the job outgrows its budget by them. Under the lock.

@@ -1,4 +1,4 @@
-// userfaultfd and pagemap definitions newer than the headers we build with (Debian 12 ships those of Linux 6.1).
+// userfaultfd, pagemap and madvise definitions newer than the headers we build with (Debian 12 ships those of Linux 6.1).
 // Values and layouts: Documentation/admin-guide/mm/userfaultfd.rst and pagemap.rst, Linux 6.8.
 #pragma once
 
@@ -37,5 +37,6 @@ inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 inline constexpr __u64 kPageIsPresent = 1 << 3, kPageIsSwapped = 1 << 4, kPageIsHuge = 1 << 6;
 
 inline constexpr int kMadvPopulateWrite = 23;
+inline constexpr int kMadvGuardInstall = 102, kMadvGuardRemove = 103;  // Linux 6.13
 
 }  // namespace ebb::abi

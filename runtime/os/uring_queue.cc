@@ -4,10 +4,10 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/syscall.h"
+#include "os/clock.h"
 
 namespace ebb {
 namespace {
@@ -125,12 +125,7 @@ bool UringQueue::came_soon(int fault_fd, int wake_fd) {
   pollfd fds[2] = {{fault_fd, POLLIN, 0}, {wake_fd, POLLIN, 0}};
   const __kernel_timespec now = {0, 0};
   flush();
-  const auto clock = [] {
-    timespec t = {};
-    raw_syscall(SYS_clock_gettime, CLOCK_MONOTONIC, as_arg(&t));
-    return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
-  };
-  for (const uint64_t begin = clock(); clock() - begin < kSoonNs;) {
+  for (const uint64_t begin = clock_ns(); clock_ns() - begin < kSoonNs;) {
     io_uring_get_events(&ring_);
     if (io_uring_cq_ready(&ring_) || raw_syscall(SYS_ppoll, as_arg(fds), 2, as_arg(&now), 0, 8) > 0) return true;
     raw_syscall(SYS_sched_yield);  // only a processor that nobody wants is spent

@@ -120,10 +120,8 @@ bool Pager::evict_aside(Extent& e) {
   if (!e.read_ahead && dropped.any()) neighbours_.dropped(dropped.count());
   PageSet zero;
   pages.minus(dropped).for_each_run([&](PageRun run) {
-    while (run.count) {
-      const unsigned n = run.count < kScratchPages ? run.count : kScratchPages;
-      const char* page = view(e, {run.first, n});
-      for (unsigned i = run.first; i < run.first + n; ++i, page += kPageSize) {
+    view(e, run, [&](PageRun part, const char* page) {
+      for (unsigned i = part.first; i < part.end(); ++i, page += kPageSize) {
         if (is_zero_page(page)) {
           zero.set(i);
           continue;
@@ -134,8 +132,7 @@ bool Pager::evict_aside(Extent& e) {
         else
           dirty.set(i);
       }
-      run = {run.first + n, run.count - n};
-    }
+    });
   });
   store_.forget(e, zero);
   const PageSet gone = dropped | zero;
@@ -182,10 +179,9 @@ bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
     e.hashes[i] = bound_to(content_[i], store_.place_in(entry, i).seed);
   const uint64_t bytes = uint64_t{piece.count} * kPageSize;
   if (place.mapped) {
-    for (unsigned done = 0; done < piece.count; done += kScratchPages) {
-      const unsigned n = piece.count - done < kScratchPages ? piece.count - done : kScratchPages;
-      store_.copy_out(place.mapped + done * kPageSize, view(e, {piece.first + done, n}), n * kPageSize);
-    }
+    view(e, piece, [&](PageRun part, const char* contents) {
+      store_.copy_out(place.mapped + (part.first - piece.first) * kPageSize, contents, part.count * kPageSize);
+    });
     store_.commit(e, entry, pages);
     e.aside.remove(pages);
     touch_cold_count(piece.count);
@@ -225,7 +221,8 @@ void Pager::write_failed(Errno error) {
 }
 
 bool Pager::eligible(Extent& e) {
-  return !e.frozen && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST) && !e.transfers && e.slot == kNoSlot && (!e.armed || e.evictable().any());
+  return !e.frozen && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST) && !e.transfers && e.slot == kNoSlot &&
+         (!e.armed || e.evictable().any());
 }
 
 // The next extent to go: behind a scan while one runs, else the next of the clock that is not known to be in use.

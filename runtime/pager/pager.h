@@ -140,7 +140,8 @@ class Pager {
   bool load_alone(Extent& e, unsigned i);
   void finish_alone(Transfer& t, int32_t result);
   void verify(const Extent& e, PageRun run, PageSet& good);
-  const char* view(const Extent& e, PageRun run);
+  template <class Fn>
+  void view(const Extent& e, PageRun run, Fn fn);
   void finish_write(Transfer& t, int32_t result);
   void lost_page(Extent& e, unsigned i, const char* why);
   bool submit(const Transfer& transfer, const SlotPlace& place);
@@ -206,5 +207,19 @@ class Pager {
   bool busy_ = false;  // this round left work for the next
   uint64_t now_ns_ = 0;
 };
+
+// Calls fn(PageRun, const char*) for parts of a run of the extent's slot, in order, with what they hold: to be read before
+// fn returns.
+template <class Fn>
+void Pager::view(const Extent& e, PageRun run, Fn fn) {
+  while (run.count) {
+    const Address at = slots_.address(e.slot, run.first);
+    if (slots_.whole(e.slot)) return fn(run, at.pointer<const char>());
+    const PageRun part = {run.first, run.count < kScratchPages ? run.count : kScratchPages};
+    ops_.peek(scratch_, at, Bytes{part.count * kPageSize});
+    fn(part, static_cast<const char*>(scratch_));
+    run = {part.end(), run.count - part.count};
+  }
+}
 
 }  // namespace ebb

@@ -111,12 +111,13 @@ void SlotPool::discard(uint32_t slot, const PageSet& pages) {
   const PageSet gone = pages & present_[slot];
   if (gone.none()) return;
   // One call where nothing else is in the slot: each one makes other processors forget their translations.
-  if (gone == present_[slot])
+  const bool all = gone == present_[slot];
+  if (all)
     ops_.discard(range_at(address(slot, 0), kExtentSize));
   else
     gone.for_each_run([&](PageRun r) { ops_.discard(range_at(address(slot, r.first), r.count * kPageSize)); });
   left(slot, gone);
-  if (present_[slot].none()) state_[slot].tables = false;
+  if (all) state_[slot].tables = false;
   budget_.release(gone.pages());
 }
 

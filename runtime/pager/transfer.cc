@@ -290,23 +290,12 @@ void Pager::finish_alone(Transfer& t, int32_t result) {
   }
 }
 
-// What `run`, at most kScratchPages, of the extent's slot holds, to be read at once.
-const char* Pager::view(const Extent& e, PageRun run) {
-  const Address at = slots_.address(e.slot, run.first);
-  if (slots_.whole(e.slot)) return at.pointer<const char>();
-  ops_.peek(scratch_, at, Bytes{run.count * kPageSize});
-  return scratch_;
-}
-
 // Which pages of a run that was read hold what was written to them.
 void Pager::verify(const Extent& e, PageRun run, PageSet& good) {
-  for (unsigned at = run.first; at < run.end();) {
-    const unsigned n = run.end() - at < kScratchPages ? run.end() - at : kScratchPages;
-    const char* pages = view(e, {at, n});
-    for (unsigned k = 0; k < n; ++k)
-      if (hash_page(pages + k * kPageSize, store_.place(e, at + k).seed) == e.hashes[at + k]) good.set(at + k);
-    at += n;
-  }
+  view(e, run, [&](PageRun part, const char* pages) {
+    for (unsigned i = part.first; i < part.end(); ++i, pages += kPageSize)
+      if (hash_page(pages, store_.place(e, i).seed) == e.hashes[i]) good.set(i);
+  });
 }
 
 void Pager::finish_read(Transfer& t, int32_t result) {
