@@ -45,6 +45,7 @@ bool Arena::reserve(size_t bytes) {
   if (slab_left_ >= bytes) return true;
   char* fresh = static_cast<char*>(map_pages(align_up(bytes, kPageSize)));
   if (!fresh) return false;
+  keep_for_later(slab_left_);
   slab_ = fresh;
   slab_left_ = align_up(bytes, kPageSize);
   return true;
@@ -67,18 +68,34 @@ void Arena::release(void* p, size_t bytes) {
 void* Arena::carve(unsigned shift) {
   const size_t bytes = size_t{1} << shift;
   const size_t alignment = bytes < kPageSize ? bytes : kPageSize;
-  size_t skip = slab_ ? align_up(reinterpret_cast<uintptr_t>(slab_), alignment) - reinterpret_cast<uintptr_t>(slab_) : 0;
-  if (!slab_ || skip + bytes > slab_left_) {
+  size_t skip = align_up(reinterpret_cast<uintptr_t>(slab_), alignment) - reinterpret_cast<uintptr_t>(slab_);
+  if (skip + bytes > slab_left_) {
     char* fresh = static_cast<char*>(map_pages(kSlab));
     if (!fresh) return nullptr;
-    slab_ = fresh;  // what was left of the old slab is lost: less than one largest class
+    keep_for_later(slab_left_);
+    slab_ = fresh;
     slab_left_ = kSlab;
     skip = 0;
   }
-  char* p = slab_ + skip;
+  keep_for_later(skip);
+  char* p = slab_;
   slab_ = p + bytes;
-  slab_left_ -= skip + bytes;
+  slab_left_ -= bytes;
   return p;
+}
+
+// Passes over `bytes` of the slab; they go to the free lists, in as large pieces as their place allows.
+void Arena::keep_for_later(size_t bytes) {
+  slab_left_ -= bytes;
+  while (bytes >> kMinShift) {
+    const unsigned at = static_cast<unsigned>(std::countr_zero(reinterpret_cast<uintptr_t>(slab_)));
+    const unsigned left = static_cast<unsigned>(std::bit_width(bytes)) - 1;
+    unsigned shift = at < left ? at : left;
+    if (shift > kMaxShift) shift = kMaxShift;
+    free_[shift] = new (slab_) FreeNode{free_[shift]};
+    slab_ += size_t{1} << shift;
+    bytes -= size_t{1} << shift;
+  }
 }
 
 }  // namespace ebb

@@ -57,6 +57,7 @@ class Arena {
 
   static unsigned class_of(size_t bytes);
   void* carve(unsigned shift);
+  void keep_for_later(size_t bytes);
 
   FreeNode* free_[kMaxShift + 1] = {};
   char* slab_ = nullptr;

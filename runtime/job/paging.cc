@@ -1,5 +1,6 @@
 // Paging: from free-run to paged, and the pager's thread. Rules: raw system calls only; the thread takes the state lock
 // for a round and never waits with it held.
+#include <bit>
 #include <cerrno>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -88,10 +89,11 @@ void pager_main(void* argument) {
 // Under a limit on address space (ulimit -v) the program may use it up: our records of all that it can hold are set
 // aside before.
 void reserve_records(State& s) {
-  constexpr uint64_t kRecordsOfExtent = sizeof(Extent) + kPagesPerExtent * sizeof(PageHash) + 4 * sizeof(StoreEntry);
+  constexpr uint64_t kRecordsOfExtent =
+      std::bit_ceil(sizeof(Extent)) + kPagesPerExtent * sizeof(PageHash) + 4 * std::bit_ceil(sizeof(StoreEntry));
   rlimit limit = {};
   if (is_error(raw_syscall(SYS_getrlimit, RLIMIT_AS, as_arg(&limit))) || limit.rlim_cur == RLIM_INFINITY) return;
-  const uint64_t bytes = limit.rlim_cur / kExtentSize * 5 / 4 * kRecordsOfExtent + (uint64_t{1} << 20);
+  const uint64_t bytes = limit.rlim_cur / kExtentSize * 3 / 2 * kRecordsOfExtent + (uint64_t{1} << 20);
   (void)s.arena.reserve(bytes < (uint64_t{64} << 20) ? bytes : uint64_t{64} << 20);
 }
 

@@ -48,6 +48,7 @@ bool Pager::make_room(Pages wanted) {
   if (!starved_since_ns_) starved_since_ns_ = now_ns_;
   if (!transfers_ && now_ns_ - starved_since_ns_ > kPatienceNs) {
     budget_.charge(wanted);
+    gave_way_ = true;
     const int64_t over = -budget_.room();
     if (over > 0) Budget::raise(budget_.counters().over_budget_bytes, static_cast<uint64_t>(over) << kPageShift);
     return true;
@@ -58,6 +59,7 @@ bool Pager::make_room(Pages wanted) {
 
 void Pager::balance() {
   const Pages target = headroom();
+  if (const int64_t over = -budget_.room(); over > 0) slots_.drop_spare({static_cast<uint64_t>(over)});
   for (int steps = 0; steps < 64; ++steps) {
     // Spare pages are as good as room: the next load uses them, and whoever needs room frees them.
     const int64_t missing = static_cast<int64_t>(target.count) - budget_.room() - static_cast<int64_t>(slots_.spare().count);
@@ -150,6 +152,7 @@ bool Pager::evict_aside(Extent& e) {
 
 bool Pager::write_out(Extent& e, const PageSet& dirty) {
   if (now_ns_ < store_blocked_until_ns_) return give_up_eviction(e), false;
+  if (!store_.byte_addressable() && writes_ >= kMaxWrites) return false;
   const auto entry = store_.writable(e);
   if (!entry.ok() || !hashes(e)) {
     write_failed(entry.ok() ? Errno{ENOMEM} : entry.error());
@@ -203,7 +206,7 @@ bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
 void Pager::give_up_eviction(Extent& e) {
   move_home(e, e.aside.minus(e.writing));
   for (unsigned i = e.aside.next(0); i < kPagesPerExtent; i = e.aside.next(i + 1))
-    if (!e.writing.test(i)) copy_from_slot(e, {i, 1});
+    if (!e.writing.test(i)) copy_from_slot(e, i);
   e.skip = 8;
   leave_slot_if_idle(e);
 }
@@ -222,7 +225,7 @@ void Pager::write_failed(Errno error) {
 
 bool Pager::eligible(Extent& e) {
   return !e.frozen && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST) && !e.transfers && e.slot == kNoSlot &&
-         (!e.armed || e.evictable().any());
+         now_ns_ >= e.keep_until_ns && (!e.armed || e.evictable().any());
 }
 
 // The next extent to go: behind a scan while one runs, else the next of the clock that is not known to be in use.

@@ -34,13 +34,25 @@ void Pager::serve_waiters() {
   size_t kept = 0;
   for (size_t i = 0; i < waiters_.size(); ++i) {
     const Waiter w = waiters_[i];
-    if (!serve(w)) {
+    gave_way_ = false;
+    const bool served = serve(w);
+    if (gave_way_) keep(w.page, served);
+    if (!served) {
       waiters_[kept++] = {w.page, w.since_ns, true};
       continue;
     }
     budget_.counters().stall_ns.fetch_add(clock_.now_ns() - w.since_ns, std::memory_order_relaxed);
   }
   while (waiters_.size() > kept) waiters_.pop_back();
+}
+
+// The budget gave way for this page: it stays until its thread had time to run, or eviction would take it at once, for
+// ever and ever.
+void Pager::keep(Address page, bool there) {
+  Extent* e = table_.find(page);
+  if (!e) return;
+  if (there) e->keep_until_ns = now_ns_ + kKeepNs;
+  e->given = !there && e->loading.any();
 }
 
 // True when the thread that faulted goes on (or will fault again); false when it has to wait.
@@ -83,7 +95,7 @@ void Pager::recheck(Extent& e, unsigned i) {
 
 bool Pager::bring_back(Extent& e, unsigned i) {
   const bool ahead = e.pristine.test(i);
-  if (e.writing.test(i)) return copy_from_slot(e, {i, 1});
+  if (e.writing.test(i)) return copy_from_slot(e, i);
 
   const PageSet movable = e.aside.minus(e.writing);
   PageSet back = movable & PageSet::of(block_of(i));
@@ -110,24 +122,26 @@ bool Pager::bring_back(Extent& e, unsigned i) {
     budget_.counters().returned_bytes.fetch_add(to_bytes(back.pages()).count, std::memory_order_relaxed);
   }
   move_home(e, back);
-  if (e.aside.test(i)) return copy_from_slot(e, {i, 1});  // the kernel would not move it
+  if (e.aside.test(i)) return copy_from_slot(e, i);  // the kernel would not move it
   return e.resident.test(i);
 }
 
-// For pages that cannot be moved: being written just now, or in a mapping whose protection differs from the slot's.
-bool Pager::copy_from_slot(Extent& e, PageRun run) {
-  budget_.charge({run.count});
-  const Progress p = ops_.copy(e.page(run.first), slots_.address(e.slot, run.first).pointer(),
-                               Bytes{uint64_t{run.count} * kPageSize});
+// For a page that cannot be moved: being written just now, or in a mapping whose protection differs from the slot's.
+// False when it has to wait for room.
+bool Pager::copy_from_slot(Extent& e, unsigned i) {
+  const bool stays = e.writing.test(i);  // in the slot, and charged
+  if (stays && !make_room({1})) return false;
   e.huge = false;
-  const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
-  const PageSet copied = PageSet::of({run.first, done});
-  if (done < run.count) budget_.release({run.count - done});
-  e.resident |= copied;
-  ready_pages_ -= (e.pristine & copied).pages();
-  e.aside.remove(copied);
-  e.pristine.remove(copied);
-  if (done < run.count) ops_.wake(e.range(run));  // gone by a raw munmap, or there already: the thread looks again
+  if (ops_.copy(e.page(i), slots_.address(e.slot, i).pointer(), Bytes{kPageSize}).done.count) {
+    if (!stays) slots_.drop(e.slot, PageSet::of({i, 1}));
+    e.resident.set(i);
+    if (e.pristine.test(i)) ready_pages_ -= Pages{1};
+    e.aside.clear(i);
+    e.pristine.clear(i);
+  } else {
+    if (stays) budget_.release({1});
+    ops_.wake(range_at(e.page(i), kPageSize));  // gone by a raw munmap, or there already: the thread looks again
+  }
   leave_slot_if_idle(e);
   return true;
 }

@@ -59,7 +59,7 @@ void Pager::step() {
 uint64_t Pager::idle_ns() const {
   if (busy_) return 0;
   if (starved_ || !waiters_.empty()) return kAskAgainNs;
-  return budget_.shared() ? kSiblingsNs : kNothingNs;
+  return budget_.shared() || budget_.room() < 0 ? kSiblingsNs : kNothingNs;
 }
 
 void Pager::enqueue(Extent& e, Queue q) {
@@ -123,7 +123,7 @@ void Pager::settle_extent(Extent& e) {
   if (const PageSet back = e.aside.minus(e.writing); back.any()) {
     move_home(e, back);
     const PageSet stuck = e.aside & back;
-    for (unsigned i = stuck.next(0); i < kPagesPerExtent; i = stuck.next(i + 1)) copy_from_slot(e, {i, 1});
+    for (unsigned i = stuck.next(0); i < kPagesPerExtent; i = stuck.next(i + 1)) copy_from_slot(e, i);
   }
   if (e.away != Away::kNone) set_away(e, Away::kNone);
   leave_slot_if_idle(e);

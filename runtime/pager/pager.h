@@ -105,6 +105,7 @@ class Pager {
   };
   static constexpr unsigned kScratchPages = 64;
   static constexpr unsigned kAlone = 64;
+  static constexpr uint64_t kKeepNs = 20'000'000;  // what a thread may need to run again
   struct Waiter {
     Address page;
     uint64_t since_ns;
@@ -115,8 +116,9 @@ class Pager {
   void read_faults();
   void serve_waiters();
   bool serve(const Waiter& w);
+  void keep(Address page, bool there);
   bool bring_back(Extent& e, unsigned i);
-  bool copy_from_slot(Extent& e, PageRun run);
+  bool copy_from_slot(Extent& e, unsigned i);
   void move_home(Extent& e, const PageSet& pages);
   bool grant_zeros(Extent& e, unsigned i);
   bool grant_whole(Extent& e);
@@ -204,6 +206,7 @@ class Pager {
   uint64_t store_blocked_until_ns_ = 0;
   uint64_t starved_since_ns_ = 0;  // since when a thread waits for room that nobody makes
   bool paged_ = false, draining_ = false, starved_ = false;
+  bool gave_way_ = false;  // the budget did, for what is served just now
   bool busy_ = false;  // this round left work for the next
   uint64_t now_ns_ = 0;
 };

@@ -68,6 +68,7 @@ void Pager::thaw(AddressRange range) {
 void Pager::forget_pages(Extent& e, const PageSet& pages) {
   EBB_CHECK(!e.writing.intersects(pages) && !e.loading.intersects(pages));
   e.huge = false;
+  e.lost.remove(pages);
   touch_cold_count(-int64_t{(e.cold() & pages).count()});
   const PageSet away = e.aside & pages;
   ready_pages_ -= (e.pristine & away).pages();
@@ -212,10 +213,12 @@ bool Pager::rekey(AddressRange from, Address to) {
       there->resident |= counted;
       there->fenced |= e.fenced & pages;
       there->pinned |= e.pinned & pages;
+      there->lost |= e.lost & pages;
       e.managed.remove(pages);
       e.resident.remove(pages);
       e.fenced.remove(pages);
       e.pinned.remove(pages);
+      e.lost.remove(pages);
       if (e.resident.none()) dequeue(e);
       if (there->queue == Queue::kNone && there->resident.any()) enqueue(*there, Queue::kMain);
       if (there->armed && arm_extent(*there)) all = false;

@@ -109,6 +109,11 @@ void SlotPool::give(uint32_t slot) {
 
 void SlotPool::discard(uint32_t slot, const PageSet& pages) {
   const PageSet gone = pages & present_[slot];
+  drop(slot, gone);
+  budget_.release(gone.pages());
+}
+
+void SlotPool::drop(uint32_t slot, const PageSet& gone) {
   if (gone.none()) return;
   // One call where nothing else is in the slot: each one makes other processors forget their translations.
   const bool all = gone == present_[slot];
@@ -118,7 +123,6 @@ void SlotPool::discard(uint32_t slot, const PageSet& pages) {
     gone.for_each_run([&](PageRun r) { ops_.discard(range_at(address(slot, r.first), r.count * kPageSize)); });
   left(slot, gone);
   if (all) state_[slot].tables = false;
-  budget_.release(gone.pages());
 }
 
 Pages SlotPool::drop_spare(Pages wanted) {

@@ -43,6 +43,8 @@ class SlotPool {
   // (charged by the caller).
   void entered(uint32_t slot, const PageSet& pages, bool whole = false);
   void left(uint32_t slot, const PageSet& pages);
+  // Frees these pages of the slot; their charge goes to a copy elsewhere.
+  void drop(uint32_t slot, const PageSet& pages);
   // Frees these pages of the slot and their charge.
   void discard(uint32_t slot, const PageSet& pages);
 

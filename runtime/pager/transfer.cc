@@ -231,6 +231,10 @@ void Pager::reap() {
       --e.transfers;
       --transfers_;
       --(copy.write ? writes_ : reads_);
+      if (e.given && !copy.write) {
+        e.given = false;
+        e.keep_until_ns = now_ns_ + kKeepNs;
+      }
       Transfer finished = copy;
       if (copy.write)
         finish_write(finished, done[k].result);
@@ -333,7 +337,7 @@ void Pager::finish_read(Transfer& t, int32_t result) {
   if (home.any()) move_home(e, e.read_ahead ? e.aside & e.pristine : home);
   // The kernel would not move some of it: copy what is waited for.
   for (unsigned i = home.next(0); i < kPagesPerExtent; i = home.next(i + 1))
-    if (e.aside.test(i)) copy_from_slot(e, {i, 1});
+    if (e.aside.test(i)) copy_from_slot(e, i);
   leave_slot_if_idle(e);
 }
 
@@ -351,9 +355,9 @@ void Pager::lost_page(Extent& e, unsigned i, const char* why) {
     raw_syscall(SYS_kill, raw_syscall(SYS_getpid), 7 /* SIGBUS */);
   }
   touch_cold_count(-1);
-  e.pinned.set(i);  // the mark stays where it is
+  e.lost.set(i);
   e.resident.set(i);
-  budget_.charge({1});
+  budget_.charge({1});  // as any resident page, to keep the sums simple
   if (e.queue == Queue::kNone) enqueue(e, Queue::kMain);
 }
 
@@ -376,7 +380,7 @@ void Pager::finish_write(Transfer& t, int32_t result) {
     if (const PageSet home = e.aside & all; home.any()) {
       move_home(e, home);
       for (unsigned i = home.next(0); i < kPagesPerExtent; i = home.next(i + 1))
-        if (e.aside.test(i)) copy_from_slot(e, {i, 1});
+        if (e.aside.test(i)) copy_from_slot(e, i);
     }
   }
   leave_slot_if_idle(e);

@@ -6,6 +6,7 @@
 //   resident            present at its own address
 //   aside               present in the extent's slot, out of the program's sight: in limbo, or read ahead
 //   aside and writing   as before, on its way to the store
+//   resident and writing  touched meanwhile: a copy is at its own address
 //   loading             on its way from the store into the slot
 //   cold                none of these, but stored
 //   empty               none of these: reads as zeros
@@ -38,12 +39,13 @@ struct Extent {
   PageSet resident;
   PageSet aside;
   PageSet pristine;  // subset of aside: as loaded, the program has not seen it since
-  PageSet writing;   // subset of aside
+  PageSet writing;   // the slot's page is on its way to the store, and stays until it is there
   PageSet loading;
   PageSet wanted;    // subset of loading: a thread waits for it
   PageSet stored;
   PageSet fenced;    // protected by the program (not read-write): filled by copy, never evicted
   PageSet pinned;    // locked by the program (mlock): never evicted
+  PageSet lost;      // subset of resident: there is a mark instead of the page, which raises SIGBUS
 
   StoreEntry* store = nullptr;  // where `stored` pages are, newest layer first
   PageHash* hashes = nullptr;   // 512, allocated with the first stored page
@@ -53,6 +55,7 @@ struct Extent {
   bool huge = false;         // resident as one huge page, as far as we know
   bool heap = false;         // belongs to our own heap
   bool urgent = false;       // in limbo without a probing time: evict at once
+  bool given = false;        // loading over the budget, for a thread that waits
   bool read_ahead = false;   // has pages in the slot that a stream is expected to touch
   uint8_t heat = 0;          // how often in a row it was found in use
   uint8_t skip = 0;          // rounds of the clock that it is left alone
@@ -61,6 +64,7 @@ struct Extent {
   uint32_t held = 0;         // hooks that run on a stack in it; atomic, without the lock: never evicted meanwhile
   uint16_t touches = 0;      // pages returned from limbo since it went aside
   uint64_t aside_since_ns = 0;
+  uint64_t keep_until_ns = 0;  // not evicted before: given over the budget to a thread that has to run first
 
   Queue queue = Queue::kNone;
   Extent* next = nullptr;  // in `queue`
@@ -78,8 +82,8 @@ struct Extent {
   // Pages that never were touched, or were given back.
   PageSet empty() const { return managed.minus(resident).minus(aside).minus(loading).minus(stored); }
   // Whether its pages could be one huge page at their own address.
-  bool can_be_huge() const { return armed && managed.full() && fenced.none() && pinned.none(); }
-  PageSet evictable() const { return resident.minus(fenced).minus(pinned); }
+  bool can_be_huge() const { return armed && managed.full() && fenced.none() && pinned.none() && lost.none(); }
+  PageSet evictable() const { return resident.minus(fenced).minus(pinned).minus(lost); }
 };
 
 // A list of extents through one of their two pairs of links.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <random>
+#include <set>
 #include <vector>
 
 namespace ebb {
@@ -170,6 +171,20 @@ TEST(Arena, ReservedSpaceIsUsedFirst) {
     ASSERT_LT(at, begin + (8 << 20));
   }
   EXPECT_LT(arena.used().count, uint64_t{9} << 20);
+}
+
+TEST(Arena, WhatAlignmentPassesOverIsNotLost) {
+  Arena arena;
+  const auto at = [&](size_t bytes) { return reinterpret_cast<uintptr_t>(arena.allocate(bytes)); };
+  const uintptr_t first = at(64), page = at(4096);
+  ASSERT_EQ(page, first + 4096);
+  std::set<uintptr_t> seen = {first};
+  for (int i = 0; i < 63; ++i) {
+    const uintptr_t p = at(64);
+    ASSERT_GT(p, first);
+    ASSERT_LT(p, page);
+    ASSERT_TRUE(seen.insert(p).second);
+  }
 }
 
 }  // namespace
