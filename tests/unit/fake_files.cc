@@ -109,7 +109,7 @@ int32_t FakeFiles::transfer(const IoRequest& r, char* memory, uint32_t bytes) {
 }
 
 bool FakeIo::submit(const IoRequest& request) {
-  if (in_flight() == depth_) return false;
+  if (in_flight() >= depth_) return false;
   taken_.push_back(request);
   return true;
 }

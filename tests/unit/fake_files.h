@@ -33,6 +33,7 @@ class FakeFiles final : public TierFiles {
   void set_capacity(Bytes capacity) { capacity_ = capacity; }
   Bytes used() const;
   unsigned open_files() const { return static_cast<unsigned>(files_.size()); }
+  bool is_open(int fd) const { return files_.count(fd) != 0; }
   // Flips one bit, as a device that returns something else than what was written.
   void corrupt(int fd, uint64_t offset);
   // What is stored at `offset`, without a transfer.
@@ -78,6 +79,8 @@ class FakeIo final : public IoQueue {
   std::function<int32_t(const IoRequest&)> script;
   Order order = Order::kInOrder;
   void set_seed(unsigned seed) { random_.seed(seed); }
+  // How many transfers there can be at a time.
+  void set_depth(unsigned depth) { depth_ = depth; }
 
   // Transfers handed over and not complete, oldest first.
   std::vector<IoRequest> flying() const { return {flying_.begin(), flying_.end()}; }

@@ -18,10 +18,24 @@ void each_page(AddressRange range, Fn fn) {
   for (Address a = range.begin; a < range.end; a = a + kPageSize) fn(a);
 }
 
+// The fakes that live now, for the signal handler, and what handled the signal before.
+std::vector<FakePages*> g_alive;
+struct sigaction g_before = {};
+
 }  // namespace
 
+void FakePages::on_segv(int, siginfo_t* info, void*) {
+  const Address page = address_of(info->si_addr).page();
+  for (FakePages* fake : g_alive)
+    if (fake->fill(page)) return;
+  sigaction(SIGSEGV, &g_before, nullptr);  // the access is made again, and ends the test as it should
+}
+
 FakePages::FakePages(Bytes space)
-    : space_(space), pages_(space.count >> kPageShift), huge_((space.count >> kExtentShift) + 1) {
+    : space_(space),
+      pages_(space.count >> kPageShift),
+      huge_((space.count >> kExtentShift) + 1),
+      present_((space.count >> kExtentShift) + 1) {
   const int fd = memfd_create("fake-pages", MFD_CLOEXEC);
   char* raw = static_cast<char*>(
       mmap(nullptr, space.count + kExtentSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
@@ -36,9 +50,18 @@ FakePages::FakePages(Bytes space)
   }
   if (alias_ == MAP_FAILED) std::abort();  // no test can go on without memory
   ::close(fd);
+  if (g_alive.empty()) {
+    struct sigaction action = {};
+    action.sa_sigaction = on_segv;
+    action.sa_flags = SA_SIGINFO;
+    sigaction(SIGSEGV, &action, &g_before);
+  }
+  g_alive.push_back(this);
 }
 
 FakePages::~FakePages() {
+  std::erase(g_alive, this);
+  if (g_alive.empty()) sigaction(SIGSEGV, &g_before, nullptr);
   munmap(base_.pointer(), space_.count);
   munmap(alias_, space_.count);
 }
@@ -48,14 +71,14 @@ AddressRange FakePages::map(Bytes bytes) {
   // A gap behind each mapping, so that running over its end is noticed.
   next_ = Address{align_up(range.end.value, kExtentSize)} + kExtentSize;
   if (next_ > base_ + space_.count) std::abort();
-  each_page(range, [&](Address a) { state(a) = Page{.mapping = {.mapped = true}}; });
+  each_page(range, [&](Address a) { state(a).mapping = {.mapped = true}; });
   return range;
 }
 
 void FakePages::unmap(AddressRange range) {
   each_page(range, [&](Address a) {
     drop(a);
-    state(a) = Page{};
+    state(a).mapping = {};
   });
   show(range);
   wake(range);
@@ -96,9 +119,43 @@ void FakePages::share(AddressRange range) {
   each_page(range, [&](Address a) { state(a).shared = state(a).present; });
 }
 
+AddressRange FakePages::remap(AddressRange from) {
+  const uint64_t lead = from.begin.page_in_extent() * kPageSize;
+  const AddressRange all = map(Bytes{lead + from.size()});
+  const AddressRange to = {all.begin + lead, all.end};
+  if (lead) unmap({all.begin, to.begin});
+  each_page(from, [&](Address a) {
+    const Address there = to.begin + (a - from.begin);
+    if (state(a).present) std::memcpy(bytes_at(there), bytes_at(a), kPageSize);
+    state(there) = state(a);
+    state(there).mapping.armed = Armed::kNo;
+    state(there).write_protected = false;
+    state(there).shown = false;
+    set_present(there, state(a).present);
+    poisoned_ += state(a).poisoned;
+    drop(a);
+    state(a).mapping = {};
+  });
+  show(from);
+  show(to);
+  return to;
+}
+
+bool FakePages::fill(Address page) {
+  if (!simulated(page) || !limbo_fills || state(page).mapping.armed != Armed::kLimbo || state(page).present)
+    return false;
+  make_present(page);
+  return true;
+}
+
 Pages FakePages::resident(AddressRange range) const {
   Pages n;
-  each_page(range, [&](Address a) { n += Pages{state(a).present ? 1u : 0u}; });
+  for (Address a = range.begin; a < range.end;) {
+    const Address end = std::min(a.extent() + kExtentSize, range.end);
+    const PageRun run = {a.page_in_extent(), static_cast<unsigned>((end - a) >> kPageShift)};
+    n += (present_[(a - base_) >> kExtentShift] & PageSet::of(run)).pages();
+    a = end;
+  }
   return n;
 }
 
@@ -153,16 +210,22 @@ Result<void> FakePages::arm(AddressRange range) { return set_armed(Op::kArm, ran
 Result<void> FakePages::arm_limbo(AddressRange range) { return set_armed(Op::kArmLimbo, range, Armed::kLimbo); }
 Result<void> FakePages::disarm(AddressRange range) { return set_armed(Op::kDisarm, range, Armed::kNo); }
 
+// Where mappings change within a range the kernel refuses the call, and LinuxPages goes on in smaller ones: only the
+// page itself counts.
 Errno FakePages::move_page(Address to, Address from) {
-  if (const Errno e = asked_page(Op::kMove, from)) return e;
   Page& target = state(to);
   Page& source = state(from);
+  const Mapping &t = target.mapping, &s = source.mapping;
+  if (!t.mapped || !s.mapped || t.armed == Armed::kNo || t.access != s.access || t.locked != s.locked ||
+      t.access != Access::kReadWrite)
+    return {EINVAL};
+  if (const Errno e = asked_page(Op::kMove, from)) return e;
   if (target.present || target.poisoned) return {EEXIST};
   if (source.poisoned) return {EFAULT};
   if (!source.present) return {};
   if (source.pinned || source.shared || source.transfers) return {EBUSY};
   std::memcpy(bytes_at(to), bytes_at(from), kPageSize);
-  target.present = true;
+  set_present(to, true);
   target.write_protected = false;
   drop(from);
   return {};
@@ -171,9 +234,8 @@ Errno FakePages::move_page(Address to, Address from) {
 Progress FakePages::move(Address to, Address from, Bytes bytes) {
   const AddressRange target = range_at(to, bytes.count), source = range_at(from, bytes.count);
   if (target.empty()) return {};
-  if (!one_mapping(target) || !one_mapping(source) || target.overlaps(source)) return {{}, {EINVAL}};
-  const Mapping &t = state(to).mapping, &s = state(from).mapping;
-  if (t.armed == Armed::kNo || t.access != s.access || t.locked != s.locked || t.access != Access::kReadWrite)
+  if (!simulated(to) || !simulated(target.end - 1) || !simulated(from) || !simulated(source.end - 1) ||
+      target.overlaps(source))
     return {{}, {EINVAL}};
   // A whole huge page is moved as one.
   const bool whole = to.value % kExtentSize == 0 && from.value % kExtentSize == 0 && bytes.count == kExtentSize;
@@ -193,12 +255,13 @@ Progress FakePages::move(Address to, Address from, Bytes bytes) {
 Progress FakePages::copy(Address to, const void* from, Bytes bytes) {
   const AddressRange target = range_at(to, bytes.count);
   if (target.empty()) return {};
-  if (!one_mapping(target) || state(to).mapping.armed == Armed::kNo) return {{}, {ENOENT}};
+  if (!simulated(to) || !simulated(target.end - 1)) return {{}, {ENOENT}};
   Progress p;
   while (p.done < bytes && !p.error) {
     const Address page = to + p.done.count;
     const Address source = address_of(from) + p.done.count;
-    p.error = asked_page(Op::kCopy, page);
+    if (!state(page).mapping.mapped || state(page).mapping.armed == Armed::kNo) p.error = {ENOENT};
+    if (!p.error) p.error = asked_page(Op::kCopy, page);
     if (!p.error && state(page).present) p.error = {EEXIST};
     if (p.error) break;
     const char* data = source.pointer<const char>();
@@ -208,7 +271,7 @@ Progress FakePages::copy(Address to, const void* from, Bytes bytes) {
     }
     make_present(page);
     std::memcpy(bytes_at(page), data, kPageSize);
-    state(page).poisoned = false;
+    heal(page);
     p.done += Bytes{kPageSize};
   }
   wake(range_at(to, p.done.count));
@@ -234,6 +297,7 @@ Result<void> FakePages::poison(AddressRange range) {
   for (Address a = range.begin; a < range.end; a = a + kPageSize) {
     if (state(a).present || state(a).poisoned) return Errno{EEXIST};
     state(a).poisoned = true;
+    ++poisoned_;
     wake(range_at(a, kPageSize));
   }
   return {};
@@ -274,9 +338,11 @@ bool FakePages::populate(AddressRange range) {
 }
 
 PageSet FakePages::present(Address extent, bool* huge) {
-  PageSet set;
-  for (unsigned i = 0; i < kPagesPerExtent; ++i)
-    if (state(extent + i * kPageSize).present) set.set(i);
+  PageSet set = present_[(extent - base_) >> kExtentShift];
+  // A mark of poison is an entry of the page table, too.
+  if (poisoned_)
+    for (unsigned i = 0; i < kPagesPerExtent; ++i)
+      if (state(extent + i * kPageSize).poisoned) set.set(i);
   if (huge) *huge = huge_[(extent - base_) >> kExtentShift];
   return set;
 }
@@ -290,26 +356,45 @@ unsigned FakePages::read_faults(Fault* out, unsigned max) {
   return n;
 }
 
+void FakePages::set_present(Address page, bool on) {
+  state(page).present = on;
+  PageSet& set = present_[(page - base_) >> kExtentShift];
+  on ? set.set(page.page_in_extent()) : set.clear(page.page_in_extent());
+}
+
+void FakePages::heal(Address page) {
+  if (state(page).poisoned) --poisoned_;
+  state(page).poisoned = false;
+}
+
 void FakePages::make_present(Address page) {
   std::memset(bytes_at(page), 0, kPageSize);
+  set_present(page, true);
   Page& p = state(page);
-  p.present = true;
   p.write_protected = p.shared = false;
   show(range_at(page, kPageSize));
 }
 
 void FakePages::drop(Address page) {
+  heal(page);
+  set_present(page, false);
   Page& p = state(page);
-  p.present = p.write_protected = p.shared = p.poisoned = p.pinned = false;
+  p.write_protected = p.shared = p.pinned = false;
   huge_[(page - base_) >> kExtentShift] = false;
 }
 
 void FakePages::show(AddressRange range) {
   const auto open = [&](Address a) { return state(a).present && state(a).mapping.armed == Armed::kLimbo; };
   for (Address a = range.begin; a < range.end;) {
-    Address end = a + kPageSize;
-    while (end < range.end && open(end) == open(a)) end = end + kPageSize;
-    if (mprotect(a.pointer(), end - a, open(a) ? PROT_READ | PROT_WRITE : PROT_NONE) != 0) std::abort();
+    const bool shown = open(a);
+    Address end = a;
+    for (; end < range.end && open(end) == shown && state(end).shown != shown; end = end + kPageSize)
+      state(end).shown = shown;
+    if (end == a) {
+      a = a + kPageSize;
+      continue;
+    }
+    if (mprotect(a.pointer(), end - a, shown ? PROT_READ | PROT_WRITE : PROT_NONE) != 0) std::abort();
     a = end;
   }
 }

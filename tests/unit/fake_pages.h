@@ -6,6 +6,7 @@
 // pages of limbo ranges can be read or written through them. Addresses are never given out twice.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -31,6 +32,9 @@ class FakePages final : public PageOps {
   // Asked before each operation takes effect on a page (moves: the source page); an error stops the operation there,
   // for copy and move with the pages before it done, for others with nothing done.
   std::function<Errno(Op, Address page)> script;
+  // Whether a missing page of limbo becomes present when the runtime touches it, as the kernel does it. Off by default:
+  // most of the runtime has no reason to touch what it has not charged, and dies here when it does.
+  bool limbo_fills = false;
 
   // --- the program's side -------------------------------------------------------------------------------------------
   // A new private anonymous mapping, read-write, aligned to extents, nothing present.
@@ -46,10 +50,15 @@ class FakePages final : public PageOps {
   char* contents(Address page);
   bool is_present(Address page) const { return state(page).present; }
   bool is_poisoned(Address page) const { return state(page).poisoned; }
+  // Pages that are; of all mappings.
+  unsigned poisoned() const { return poisoned_; }
+  bool is_simulated(Address a) const { return simulated(a); }
   // A long-term pin by someone else (RDMA, a registered buffer).
   void pin(Address page, bool on);
   // Shared with a child after a fork, until written.
   void share(AddressRange range);
+  // mremap(2) to a new place: the pages go along, the registration does not, and nobody is woken.
+  AddressRange remap(AddressRange from);
   // Present pages of `range`; of all mappings.
   Pages resident(AddressRange range) const;
   Pages resident() const { return resident({base_, next_}); }
@@ -90,6 +99,7 @@ class FakePages final : public PageOps {
   struct Page {
     Mapping mapping;
     bool present = false, write_protected = false, shared = false, poisoned = false, pinned = false;
+    bool shown = false;  // can be accessed at its real address
     uint16_t transfers = 0;
   };
 
@@ -98,10 +108,15 @@ class FakePages final : public PageOps {
   Page& state(Address a) { return pages_[(a - base_) >> kPageShift]; }
   char* bytes_at(Address a) const { return alias_ + (a - base_); }
   bool one_mapping(AddressRange range) const;
+  // A missing page of limbo was touched in the test process itself. False when that may not be.
+  bool fill(Address page);
+  static void on_segv(int signal, siginfo_t* info, void* context);
   Errno asked(Op op, AddressRange range) const;
   Errno asked_page(Op op, Address page) const { return script ? script(op, page) : Errno{}; }
   Result<void> set_armed(Op op, AddressRange range, Armed armed);
   Errno move_page(Address to, Address from);
+  void set_present(Address page, bool on);
+  void heal(Address page);
   void make_present(Address page);
   void drop(Address page);
   // Opens or shuts the real pages of `range` according to their state.
@@ -112,6 +127,8 @@ class FakePages final : public PageOps {
   char* alias_ = nullptr;  // the same memory, always accessible, for the simulation itself
   std::vector<Page> pages_;
   std::vector<bool> huge_;
+  std::vector<PageSet> present_;  // by extent; the same as Page::present
+  unsigned poisoned_ = 0;
   std::deque<Fault> unread_;
   std::map<uint32_t, Address> waiting_;  // thread, page
 };
