@@ -30,7 +30,8 @@ void* Arena::allocate(size_t bytes) {
     return p;
   }
   void* p = nullptr;
-  if (FreeNode* node = free_[shift]) {
+  if (free_[shift] || split_for(shift)) {
+    FreeNode* node = free_[shift];
     free_[shift] = node->next;
     __builtin_memset(static_cast<void*>(node), 0, size_t{1} << shift);
     p = node;
@@ -62,6 +63,18 @@ void Arena::release(void* p, size_t bytes) {
   }
   free_[shift] = new (p) FreeNode{free_[shift]};
   used_ = used_ - Bytes{size_t{1} << shift};
+}
+
+// Halves a larger free piece, but none of a page or more: those are wanted whole again.
+bool Arena::split_for(unsigned shift) {
+  unsigned at = shift + 1;
+  while (at < kPageShift && !free_[at]) ++at;
+  if (at >= kPageShift) return false;
+  char* piece = reinterpret_cast<char*>(free_[at]);
+  free_[at] = free_[at]->next;
+  while (at-- > shift) free_[at] = new (piece + (size_t{1} << at)) FreeNode{free_[at]};
+  free_[shift] = new (piece) FreeNode{free_[shift]};
+  return true;
 }
 
 // Cuts from the current slab, aligned to the class (at most a page: slabs are page-aligned).

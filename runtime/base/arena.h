@@ -56,6 +56,7 @@ class Arena {
   };
 
   static unsigned class_of(size_t bytes);
+  bool split_for(unsigned shift);
   void* carve(unsigned shift);
   void keep_for_later(size_t bytes);
 

@@ -36,7 +36,7 @@ void Pager::serve_waiters() {
     const Waiter w = waiters_[i];
     gave_way_ = false;
     const bool served = serve(w);
-    if (gave_way_) keep(w.page, served);
+    if (Extent* e = table_.find(w.page)) keep(*e, served);
     if (!served) {
       waiters_[kept++] = {w.page, w.since_ns, true};
       continue;
@@ -46,13 +46,13 @@ void Pager::serve_waiters() {
   while (waiters_.size() > kept) waiters_.pop_back();
 }
 
-// The budget gave way for this page: it stays until its thread had time to run, or eviction would take it at once, for
-// ever and ever.
-void Pager::keep(Address page, bool there) {
-  Extent* e = table_.find(page);
-  if (!e) return;
-  if (there) e->keep_until_ns = now_ns_ + kKeepNs;
-  e->given = !there && e->loading.any();
+// What a thread waited for is not evicted in the same round; if the budget had to give way for it, not before the thread
+// had time to run: else it would be taken at once, for ever and ever.
+void Pager::keep(Extent& e, bool there) {
+  if (gave_way_) e.given = true;
+  if (!there) return;
+  e.keep_until_ns = now_ns_ + (e.given ? kKeepNs : 1);
+  e.given = false;
 }
 
 // True when the thread that faulted goes on (or will fault again); false when it has to wait.
@@ -130,7 +130,10 @@ bool Pager::bring_back(Extent& e, unsigned i) {
 // False when it has to wait for room.
 bool Pager::copy_from_slot(Extent& e, unsigned i) {
   const bool stays = e.writing.test(i);  // in the slot, and charged
-  if (stays && !make_room({1})) return false;
+  if (stays && !make_room({1})) {
+    e.wanted.set(i);  // at the latest when it is written
+    return false;
+  }
   e.huge = false;
   if (ops_.copy(e.page(i), slots_.address(e.slot, i).pointer(), Bytes{kPageSize}).done.count) {
     if (!stays) slots_.drop(e.slot, PageSet::of({i, 1}));

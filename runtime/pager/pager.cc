@@ -32,7 +32,7 @@ Result<void> Pager::open(AddressRange slot_range, IoQueue* io) {
 
 void Pager::step() {
   now_ns_ = clock_.now_ns();
-  busy_ = false;
+  busy_ = gave_way_ = false;
   reap();
   read_faults();
   if (draining_) {

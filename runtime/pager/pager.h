@@ -116,7 +116,7 @@ class Pager {
   void read_faults();
   void serve_waiters();
   bool serve(const Waiter& w);
-  void keep(Address page, bool there);
+  void keep(Extent& e, bool there);
   bool bring_back(Extent& e, unsigned i);
   bool copy_from_slot(Extent& e, unsigned i);
   void move_home(Extent& e, const PageSet& pages);

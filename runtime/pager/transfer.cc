@@ -231,10 +231,7 @@ void Pager::reap() {
       --e.transfers;
       --transfers_;
       --(copy.write ? writes_ : reads_);
-      if (e.given && !copy.write) {
-        e.given = false;
-        e.keep_until_ns = now_ns_ + kKeepNs;
-      }
+      if (e.wanted.any()) keep(e, true);
       Transfer finished = copy;
       if (copy.write)
         finish_write(finished, done[k].result);
@@ -364,24 +361,27 @@ void Pager::lost_page(Extent& e, unsigned i, const char* why) {
 void Pager::finish_write(Transfer& t, int32_t result) {
   Extent& e = *t.extent;
   const PageSet all = PageSet::of(t.run);
+  const PageSet asked = e.wanted & all;
+  e.wanted.remove(all);
   e.writing.remove(all);
   leaving_ -= all.pages();
   Store::end_write(*t.entry);
   if (result == static_cast<int32_t>(t.run.count * kPageSize)) {
     store_.commit(e, *t.entry, all);
-    const PageSet gone = e.aside & all;
-    e.aside.remove(all);
+    const PageSet gone = (e.aside & all).minus(asked);
+    e.aside.remove(gone);
     touch_cold_count(gone.count());
     budget_.counters().written_bytes.fetch_add(to_bytes(all.pages()).count, std::memory_order_relaxed);
     budget_.counters().evicted_bytes.fetch_add(to_bytes(gone.pages()).count, std::memory_order_relaxed);
   } else {
     write_failed({result < 0 ? -result : EIO});
     store_.forget(e, all);  // whatever is in the file now, it is not to be trusted
-    if (const PageSet home = e.aside & all; home.any()) {
-      move_home(e, home);
-      for (unsigned i = home.next(0); i < kPagesPerExtent; i = home.next(i + 1))
-        if (e.aside.test(i)) copy_from_slot(e, i);
-    }
+  }
+  // What a thread waits for, or what could not be written.
+  if (const PageSet home = e.aside & all; home.any()) {
+    move_home(e, home);
+    for (unsigned i = home.next(0); i < kPagesPerExtent; i = home.next(i + 1))
+      if (e.aside.test(i)) copy_from_slot(e, i);
   }
   leave_slot_if_idle(e);
 }

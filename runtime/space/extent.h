@@ -41,7 +41,7 @@ struct Extent {
   PageSet pristine;  // subset of aside: as loaded, the program has not seen it since
   PageSet writing;   // the slot's page is on its way to the store, and stays until it is there
   PageSet loading;
-  PageSet wanted;    // subset of loading: a thread waits for it
+  PageSet wanted;    // subset of loading and writing: a thread waits for it
   PageSet stored;
   PageSet fenced;    // protected by the program (not read-write): filled by copy, never evicted
   PageSet pinned;    // locked by the program (mlock): never evicted
@@ -55,7 +55,7 @@ struct Extent {
   bool huge = false;         // resident as one huge page, as far as we know
   bool heap = false;         // belongs to our own heap
   bool urgent = false;       // in limbo without a probing time: evict at once
-  bool given = false;        // loading over the budget, for a thread that waits
+  bool given = false;        // the budget gave way for what a thread waits for here
   bool read_ahead = false;   // has pages in the slot that a stream is expected to touch
   uint8_t heat = 0;          // how often in a row it was found in use
   uint8_t skip = 0;          // rounds of the clock that it is left alone

@@ -255,7 +255,7 @@ void PagerWorld::check_extent(Extent& e) {
   EXPECT_FALSE(e.resident.intersects(e.loading)) << at();
   EXPECT_FALSE(e.aside.intersects(e.loading)) << at();
   EXPECT_TRUE((e.resident | e.aside | e.loading | e.stored | e.fenced | e.pinned).minus(m).none()) << at();
-  EXPECT_TRUE(e.wanted.minus(e.loading).none()) << at();
+  EXPECT_TRUE(e.wanted.minus(e.loading | e.writing).none()) << at();
   EXPECT_TRUE(e.pristine.minus(e.aside).none()) << at();
   // A page that was taken back by a copy while its write is under way is resident.
   EXPECT_TRUE(e.writing.minus(e.aside | e.resident).none()) << at();
