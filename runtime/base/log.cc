@@ -79,7 +79,12 @@ void check_failed(const char* what, const char* file, int line) {
   TextBuffer<400> text;
   text << "internal error: " << what << " (" << file << ':' << line << "); please report this";
   write_line(text.view());
-  // SIGABRT to the process, without libc: the handler, if the program has one, sees it as from abort().
+  // SIGABRT with its default action, blocked or not: a core shows the state as it is, while a handler of the program would
+  // wait for locks that we hold, or run in the pager's thread, where nothing of libc works.
+  const uint64_t action[4] = {};  // struct sigaction as the kernel has it; SIG_DFL
+  const uint64_t abort_only = uint64_t{1} << 5;
+  raw_syscall(SYS_rt_sigaction, 6, as_arg(action), 0, sizeof abort_only);
+  raw_syscall(SYS_rt_sigprocmask, 1 /* SIG_UNBLOCK */, as_arg(&abort_only), 0, sizeof abort_only);
   const long pid = raw_syscall(SYS_getpid);
   raw_syscall(SYS_tgkill, pid, raw_syscall(SYS_gettid), 6);
   for (;;) raw_syscall(SYS_exit_group, 134);

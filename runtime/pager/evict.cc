@@ -76,7 +76,9 @@ void Pager::balance() {
 void Pager::shrink_for_fork() {
   draining_ = false;
   now_ns_ = clock_.now_ns();
-  while (budget_.room() < static_cast<int64_t>(budget_.own().count)) {
+  // A step that frees nothing lets an extent pass to the end of its queue: after so many, all had their turn.
+  const uint64_t turns = 2 * (main_.size() + probation_.size() + limbo_.size() + ready_.size());
+  for (uint64_t turn = 0; turn < turns && budget_.room() < static_cast<int64_t>(budget_.own().count); ++turn) {
     if (slots_.drop_spare({kPagesPerExtent}).count) continue;
     if (leaving_.count && budget_.room() + static_cast<int64_t>(leaving_.count) >= static_cast<int64_t>(budget_.own().count)) return;
     if (!evict_step()) return;
@@ -86,11 +88,12 @@ void Pager::shrink_for_fork() {
 // One move towards less DRAM in use. False when nothing can be done now.
 bool Pager::evict_step() {
   if (drop_ready()) return true;
+  if (!store_.byte_addressable() && writes_ >= kMaxWrites) return false;  // what else would go waits better at home
   Extent* oldest = limbo_.front();
   const uint64_t probed = pages_covering(budget_.limit()).count / kPagesPerExtent / 32;
   const uint64_t most = probed < 2 ? 2 : probed > 64 ? 64 : probed;
   if (oldest && (oldest->urgent || limbo_.size() > most) && evict_aside(*oldest)) return true;
-  if (Extent* victim = pick_victim()) {
+  if (Extent* victim = slots_.all_used() ? nullptr : pick_victim()) {
     const bool urgent = victim->queue == Queue::kProbation;
     dequeue(*victim);
     if (move_aside(*victim, victim->evictable().minus(victim->writing), urgent)) return true;
@@ -152,7 +155,6 @@ bool Pager::evict_aside(Extent& e) {
 
 bool Pager::write_out(Extent& e, const PageSet& dirty) {
   if (now_ns_ < store_blocked_until_ns_) return give_up_eviction(e), false;
-  if (!store_.byte_addressable() && writes_ >= kMaxWrites) return false;
   const auto entry = store_.writable(e);
   if (!entry.ok() || !hashes(e)) {
     write_failed(entry.ok() ? Errno{ENOMEM} : entry.error());

@@ -1,4 +1,6 @@
 // Faults: what happens when the program touches a page that is not there. Rules: see pager.h.
+#include <cerrno>
+
 #include "base/check.h"
 #include "base/log.h"
 #include "pager/pager.h"
@@ -135,15 +137,21 @@ bool Pager::copy_from_slot(Extent& e, unsigned i) {
     return false;
   }
   e.huge = false;
-  if (ops_.copy(e.page(i), slots_.address(e.slot, i).pointer(), Bytes{kPageSize}).done.count) {
-    if (!stays) slots_.drop(e.slot, PageSet::of({i, 1}));
-    e.resident.set(i);
+  const Progress p = ops_.copy(e.page(i), slots_.address(e.slot, i).pointer(), Bytes{kPageSize});
+  const bool done = p.done.count != 0;
+  const bool gone = p.error.value == ENOENT;  // its mapping is, by a raw munmap
+  if (done || gone) {
     if (e.pristine.test(i)) ready_pages_ -= Pages{1};
     e.aside.clear(i);
     e.pristine.clear(i);
+  }
+  if (done) {
+    if (!stays) slots_.drop(e.slot, PageSet::of({i, 1}));
+    e.resident.set(i);
   } else {
     if (stays) budget_.release({1});
-    ops_.wake(range_at(e.page(i), kPageSize));  // gone by a raw munmap, or there already: the thread looks again
+    if (gone && !stays) slots_.discard(e.slot, PageSet::of({i, 1}));
+    ops_.wake(range_at(e.page(i), kPageSize));  // the thread looks again
   }
   leave_slot_if_idle(e);
   return true;

@@ -37,16 +37,14 @@ void Pager::step() {
   read_faults();
   if (draining_) {
     // Nothing new begins. Everything home or away: limbo returns, what was read ahead is dropped.
-    while (Extent* e = ready_.front()) {
-      if (e->aside.minus(e->pristine).none())
-        drop_pristine(*e);
-      else
-        settle_extent(*e);
+    for (AwayList* list : {&ready_, &limbo_}) {
+      for (uint64_t n = list->size(); n; --n) {
+        Extent& e = *list->front();
+        drop_pristine(e);
+        settle_extent(e);
+      }
     }
-    for (Extent* e = limbo_.front(); e; e = limbo_.front()) {
-      drop_pristine(*e);
-      settle_extent(*e);
-    }
+    EBB_CHECK(!drained() || slots_.used() == 0);
   } else {
     serve_waiters();
     read_ahead();
@@ -125,7 +123,8 @@ void Pager::settle_extent(Extent& e) {
     const PageSet stuck = e.aside & back;
     for (unsigned i = stuck.next(0); i < kPagesPerExtent; i = stuck.next(i + 1)) copy_from_slot(e, i);
   }
-  if (e.away != Away::kNone) set_away(e, Away::kNone);
+  // What the kernel has no memory for just now waits at the end of its queue.
+  if (e.away != Away::kNone) set_away(e, e.aside.minus(e.writing).none() ? Away::kNone : e.away);
   leave_slot_if_idle(e);
 }
 

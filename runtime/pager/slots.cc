@@ -10,12 +10,13 @@ namespace ebb {
 Result<void> SlotPool::open(AddressRange range) {
   const uint32_t wanted = static_cast<uint32_t>(range.size() >> kExtentShift);
   if (wanted != count_ || !present_) {
-    EBB_CHECK(!present_);  // opened again only with the same size, after a fork
+    EBB_CHECK(!present_);  // opened again only with the same size, in a fork child
     present_ = arena_.make_array<PageSet>(wanted);
     state_ = arena_.make_array<State>(wanted);
     next_ = arena_.make_array<uint32_t>(wanted);
     if (!present_ || !state_ || !next_) return Errno{ENOMEM};
   }
+  EBB_CHECK(used_ == 0);
   range_ = range;
   count_ = wanted;
   used_ = 0;
@@ -35,6 +36,8 @@ uint32_t SlotPool::pop(uint32_t& head) {
   const uint32_t slot = head;
   if (slot == kEnd) return kNoSlot;
   head = next_[slot];
+  EBB_CHECK(!state_[slot].used);
+  state_[slot].used = true;
   ++used_;
   spare_ -= present_[slot].pages();
   return slot;
@@ -77,7 +80,8 @@ bool SlotPool::make_whole(uint32_t slot) {
     return false;
   }
   present_[slot] = PageSet::all();
-  state_[slot] = {true, false};
+  state_[slot].whole = true;
+  state_[slot].tables = false;
   return true;
 }
 
@@ -97,7 +101,8 @@ void SlotPool::left(uint32_t slot, const PageSet& pages) {
 }
 
 void SlotPool::give(uint32_t slot) {
-  EBB_CHECK(used_ > 0);
+  EBB_CHECK(state_[slot].used);
+  state_[slot].used = false;
   --used_;
   uint32_t* head = &rich_;
   if (present_[slot].none()) head = wants_huge(slot) ? &huge_ : &empty_;

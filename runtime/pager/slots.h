@@ -52,12 +52,14 @@ class SlotPool {
   Pages drop_spare(Pages wanted);
   Pages spare() const { return spare_; }
   uint32_t used() const { return used_; }
+  bool all_used() const { return used_ == count_; }
   // How many of `count` slots, the last ones, want huge pages: as many as transfers and spare pages ever need.
   static constexpr uint32_t huge_slots(uint32_t count) { return count / 4 < 256 ? count / 4 : 256; }
 
  private:
   static constexpr uint32_t kEnd = kNoSlot;
   struct State {
+    bool used = false;    // taken and not given back
     bool whole = false;   // holds a huge page, as far as we know
     bool tables = false;  // may have a page table, without which alone a huge page can be moved in
   };

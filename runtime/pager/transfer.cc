@@ -277,18 +277,19 @@ void Pager::finish_alone(Transfer& t, int32_t result) {
     budget_.release({1});
     touch_cold_count(1);
     lost_page(e, i, result < 0 ? errno_name(-result) : "does not hold what was written to it");
+    leave_slot_if_idle(e);
     return;
   }
   e.huge = false;
   budget_.counters().loaded_bytes.fetch_add(kPageSize, std::memory_order_relaxed);
   if (ops_.copy(e.page(i), t.alone, Bytes{kPageSize}).done.count) {
     e.resident.set(i);
-    if (e.queue == Queue::kNone && e.away == Away::kNone) enqueue(e, Queue::kMain);
   } else {
     budget_.release({1});
     touch_cold_count(1);
     ops_.wake(range_at(e.page(i), kPageSize));
   }
+  leave_slot_if_idle(e);  // it may have waited for this page only
 }
 
 // Which pages of a run that was read hold what was written to them.
