@@ -84,34 +84,52 @@ void call_on_stack(char* top, void (*function)()) {
         "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 }
 
-void load_now() {
-  g_state.store(load_backend(g_backend) ? State::kReady : State::kAbsent, std::memory_order_release);
-}
-
-// One thread loads; the others stay with glibc meanwhile. True when memkind is there.
-bool take_over() {
-  State expected = State::kIdle;
-  if (!g_state.compare_exchange_strong(expected, State::kLoading)) return expected == State::kReady;
+// Runs what loads libraries: on a stack of its own, undisturbed, its own allocations going to glibc. False: no memory.
+bool load_by(void (*load)()) {
   constexpr size_t kStack = size_t{256} << 10;
   const long stack = raw_syscall(SYS_mmap, 0, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (is_error(stack)) {
-    g_state.store(State::kAbsent);
-    return false;
-  }
+  if (is_error(stack)) return false;
   const int saved = errno;
   int cancel_state = 0;
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);  // malloc is no cancellation point, dlopen is
   {
     SignalsBlocked blocked;
-    prepare_fronts();  // before memkind makes its own key: a thread's last destructor is then that one
     t_heap.mode = Mode::kInside;
-    call_on_stack(reinterpret_cast<char*>(stack) + kStack, load_now);
+    call_on_stack(reinterpret_cast<char*>(stack) + kStack, load);
     t_heap.mode = Mode::kGlibc;
   }
   pthread_setcancelstate(cancel_state, nullptr);
   raw_syscall(SYS_munmap, stack, kStack);
   errno = saved;
+  return true;
+}
+
+// One thread at a time; another one that comes meanwhile does without.
+constinit std::atomic<bool> g_loading{false};
+
+void load_backend_now() {
+  prepare_fronts();  // before memkind makes its own key: a thread's last destructor is then that one
+  g_state.store(load_backend(g_backend) ? State::kReady : State::kAbsent, std::memory_order_release);
+  engine::load_tier_copy();
+}
+
+// One thread loads; the others stay with glibc meanwhile. True when memkind is there.
+bool take_over() {
+  if (g_loading.exchange(true)) return false;
+  State expected = State::kIdle;
+  if (g_state.compare_exchange_strong(expected, State::kLoading) && !load_by(load_backend_now))
+    g_state.store(State::kAbsent);
+  g_loading.store(false);
   return g_state.load(std::memory_order_acquire) == State::kReady;
+}
+
+// A process may grow by huge objects alone, and begin to page with the first of them.
+void load_tier_copy_once() {
+  static constinit std::atomic<bool> begun{false};
+  if (begun.load(std::memory_order_relaxed) || g_loading.exchange(true)) return;
+  begun.store(true, std::memory_order_relaxed);
+  (void)load_by(engine::load_tier_copy);
+  g_loading.store(false);
 }
 
 bool ready_or_grown(size_t bytes) {
@@ -151,6 +169,7 @@ Route choose_route(size_t bytes, const void* return_address) {
     thread.credit = 0;
     return Route::kMemkind;
   }
+  if (bytes >= kHugeObject) load_tier_copy_once();
   return bytes >= kLargeObject ? Route::kLarge : Route::kGlibc;
 }
 

@@ -21,6 +21,10 @@ void boot(char** environment);
 // Whether this process may manage memory at all. False: every function below is the plain system call.
 bool enabled();
 
+// Loads the copy that the slow tier gains from, once, when it is of the kind (os/pmem_copy.h). Called when the process
+// has grown, with no lock held and nested allocations going to glibc; an exception to the rules above.
+void load_tier_copy();
+
 // The smallest budget that makes sense: a few slots, some room, and something to keep.
 inline constexpr Bytes kSmallestBudget{uint64_t{32} << 20};
 // The smallest map that is managed.

@@ -38,8 +38,23 @@ void reclaim_dead(State& s) {
   (void)s.job.reclaim_dead();
 }
 
+struct CpuCount {
+  uint64_t cpu_ns = 0;  // processor time that the job's counters have
+  uint64_t at_ns = 0;   // when it was looked at
+};
+
+// Now and then: the clock of a thread is a system call.
+void count_cpu(State& s, CpuCount& count) {
+  constexpr uint64_t kEveryNs = 1'000'000;
+  if (s.pager.now_ns() - count.at_ns < kEveryNs) return;
+  count.at_ns = s.pager.now_ns();
+  const uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+  s.share.counters().pager_cpu_ns.fetch_add(cpu - count.cpu_ns, std::memory_order_relaxed);
+  count.cpu_ns = cpu;
+}
+
 // One round under the lock. Returns how long to sleep.
-uint64_t round(State& s, uint64_t& cpu_seen) {
+uint64_t round(State& s, CpuCount& count) {
   Locked<FutexLock> locked(s.lock);
   const bool parking = s.park.load() == 1;
   if (s.share.shared()) reclaim_dead(s);
@@ -47,9 +62,7 @@ uint64_t round(State& s, uint64_t& cpu_seen) {
   if (parking) s.pager.shrink_for_fork();
   s.pager.set_draining(parking);
   s.pager.step();
-  const uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-  s.share.counters().pager_cpu_ns.fetch_add(cpu - cpu_seen, std::memory_order_relaxed);
-  cpu_seen = cpu;
+  count_cpu(s, count);
   const uint64_t stored = s.store.size().count;
   if (stored != s.store_bytes_seen) {
     const uint64_t more = stored - s.store_bytes_seen;  // or less: the sum wraps
@@ -75,14 +88,17 @@ void pager_main(void* argument) {
   s.opened.store(opened.ok() ? 1 : static_cast<uint32_t>(opened.error().value) + 1);
   futex_wake(s.opened, INT_MAX);
   if (!opened.ok()) return;
-  uint64_t cpu_seen = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+  CpuCount count;
+  count.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
   for (;;) {
-    const uint64_t idle = round(s, cpu_seen);
+    const uint64_t idle = round(s, count);
     while (s.park.load() == 2) futex_wait(s.park, 2);
     yield_to_hooks(s);
-    s.ring.wait(s.pages.fault_fd(), s.wake.get(), idle, s.pager.waiting_for_device());
-    uint64_t count;
-    raw_syscall(SYS_read, s.wake.get(), as_arg(&count), sizeof count);
+    s.ring.wait(s.pages.fault_fd(), s.wake.get(), idle);
+    if (s.woken.exchange(0)) {
+      uint64_t events;
+      raw_syscall(SYS_read, s.wake.get(), as_arg(&events), sizeof events);
+    }
   }
 }
 
@@ -102,6 +118,7 @@ void reserve_records(State& s) {
 void wake_pager(State& s) {
   const uint64_t one = 1;
   raw_syscall(SYS_write, s.wake.get(), as_arg(&one), sizeof one);
+  s.woken.store(1);  // after it: what is set is there to be read
 }
 
 Errno map_slots(State& s) {
@@ -135,6 +152,13 @@ Errno map_slots(State& s) {
   return {ENOMEM};
 }
 
+void engine::load_tier_copy() {
+  State& s = state();
+  if (!enabled() || s.copy_looked_for.exchange(true)) return;
+  LinuxTierFiles tier;  // start_paging opens the lasting one, under the lock
+  if (!tier.open(s.slow) && tier.byte_addressable()) s.files.use_copy(load_pmem_copy(tier.dax()));
+}
+
 Errno start_pager_thread(State& s) {
   const long event = raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (is_error(event)) return {static_cast<int>(-event)};
@@ -151,6 +175,7 @@ Errno start_pager_thread(State& s) {
 
 bool start_paging(State& s) {
   if (s.paging_failed) return false;
+  clock_open();
   if (const auto r = s.pages.open(); !r.ok())
     return give_up(s, "no userfaultfd for kernel-mode faults", r.error(),
                    "It takes Linux 6.8 and access to /dev/userfaultfd, CAP_SYS_PTRACE or root: see `ebb doctor`");

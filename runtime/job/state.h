@@ -44,6 +44,7 @@ struct State {
   Budget share;
   ExtentTable table{arena};
   LinuxTierFiles files;
+  std::atomic<bool> copy_looked_for{false};  // what files.copy_out() is to use: engine::load_tier_copy()
   Store store{arena, files};
   LinuxPages pages;
   UringQueue ring;
@@ -56,6 +57,7 @@ struct State {
 
   // The pager's thread. `round` counts its rounds, for hooks that wait for transfers to end.
   LastingFd wake;
+  std::atomic<uint32_t> woken{0};     // something was written to `wake`
   std::atomic<uint32_t> round{0};
   std::atomic<uint32_t> settling{0};  // hooks that wait for `round`
   std::atomic<uint32_t> park{0};      // 0 run, 1 asked to park, 2 parked

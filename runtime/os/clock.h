@@ -1,18 +1,16 @@
-// The kernel's clocks, read by raw system call: the pager's thread has no libc state.
+// The kernel's clocks, for code that may not call libc.
 #pragma once
 
 #include <cstdint>
-#include <time.h>
-
-#include "base/syscall.h"
+#include <ctime>
 
 namespace ebb {
 
-// Nanoseconds of CLOCK_MONOTONIC, or of another clock.
-inline uint64_t clock_ns(clockid_t clock = CLOCK_MONOTONIC) {
-  timespec t = {};
-  raw_syscall(SYS_clock_gettime, clock, as_arg(&t));
-  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
-}
+// Nanoseconds of CLOCK_MONOTONIC, or of another clock. By the kernel's vDSO once clock_open() has found it.
+uint64_t clock_ns(clockid_t clock = CLOCK_MONOTONIC);
+
+// Looks for clock_gettime in the vDSO: without a system call a clock costs a fiftieth, where those are dear. The one
+// of libc will not do: other preloaded libraries take it over, for threads that have libc's state. May be called again.
+void clock_open();
 
 }  // namespace ebb

@@ -1,11 +1,12 @@
 // Rules: raw system calls only; called under the state lock by hooks and by the pager's thread.
 #include "os/tier_files.h"
 
-#include <cerrno>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/stat.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
+#include <cerrno>
 
 #include "base/syscall.h"
 #include "base/text.h"
@@ -18,6 +19,17 @@ Errno errno_of(long r) { return is_error(r) ? Errno{static_cast<int>(-r)} : Errn
 
 // One mapping covers the whole of a layer's file, whatever it grows to: address space costs nothing.
 constexpr uint64_t kMostMapped = uint64_t{1} << 40;
+
+// Whether a new file in this directory is mapped without the page cache. A file is asked, not the mount options: DAX
+// can be a property of a directory, and the kernel may have refused it.
+bool has_dax(const char* directory) {
+  const long fd = raw_syscall(SYS_open, as_arg(directory), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (is_error(fd)) return false;  // every file system with DAX has O_TMPFILE
+  struct statx file = {};
+  const long known = raw_syscall(SYS_statx, fd, as_arg(""), AT_EMPTY_PATH, STATX_BASIC_STATS, as_arg(&file));
+  raw_syscall(SYS_close, fd);
+  return !is_error(known) && (file.stx_attributes & file.stx_attributes_mask & STATX_ATTR_DAX);
+}
 
 }  // namespace
 
@@ -41,7 +53,8 @@ Errno LinuxTierFiles::open(const char* path) {
   const long known = raw_syscall(SYS_fstatfs, r, as_arg(&fs));
   raw_syscall(SYS_close, r);
   if (is_error(known)) return errno_of(known);
-  byte_addressable_ = fs.f_type == TMPFS_MAGIC;
+  dax_ = has_dax(directory_);
+  byte_addressable_ = dax_ || fs.f_type == TMPFS_MAGIC;
   map_bytes_ = align_up(static_cast<uint64_t>(fs.f_blocks) * static_cast<uint64_t>(fs.f_bsize), kExtentSize);
   if (map_bytes_ == 0 || map_bytes_ > kMostMapped) map_bytes_ = kMostMapped;
   return {};
@@ -77,6 +90,8 @@ void LinuxTierFiles::punch(int fd, uint64_t offset, uint64_t bytes) {
               static_cast<long>(bytes));
 }
 
+// Without MAP_SYNC, which would make each first write to a page wait for the file system's journal so that the page is
+// still found after a power failure: the store ends with the process.
 char* LinuxTierFiles::map(int fd) {
   const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(map_bytes_), PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_NORESERVE, fd, 0);
@@ -85,7 +100,12 @@ char* LinuxTierFiles::map(int fd) {
 
 void LinuxTierFiles::unmap(char* mapping) { raw_syscall(SYS_munmap, as_arg(mapping), static_cast<long>(map_bytes_)); }
 
-void LinuxTierFiles::copy_out(char* to, const char* from, uint64_t bytes) { __builtin_memcpy(to, from, bytes); }
+void LinuxTierFiles::copy_out(char* to, const char* from, uint64_t bytes) {
+  if (const PmemCopy copy = copy_.load(std::memory_order_acquire))
+    copy(to, from, bytes, kPmemCopyFlags);
+  else
+    __builtin_memcpy(to, from, bytes);
+}
 
 void LinuxTierFiles::close(int fd) { close_protected(fd); }
 

@@ -2,7 +2,10 @@
 // and DAX file systems a shared mapping besides.
 #pragma once
 
+#include <atomic>
+
 #include "os/kernel.h"
+#include "os/pmem_copy.h"
 
 namespace ebb {
 
@@ -13,6 +16,10 @@ class LinuxTierFiles final : public TierFiles {
   Errno open(const char* path);
   // Memory, not a device: pages are copied, not read.
   bool byte_addressable() const { return byte_addressable_; }
+  // Byte-addressable by DAX: persistent memory, or what stands in for it.
+  bool dax() const { return dax_; }
+  // From now on copy_out() is done by `copy`, or by memcpy when that is null. Needs no lock.
+  void use_copy(PmemCopy copy) { copy_.store(copy, std::memory_order_release); }
   const char* directory() const { return directory_; }
 
   Result<int> create() override;
@@ -27,6 +34,8 @@ class LinuxTierFiles final : public TierFiles {
   char directory_[4096] = {};
   uint64_t map_bytes_ = 0;
   bool byte_addressable_ = false;
+  bool dax_ = false;
+  std::atomic<PmemCopy> copy_{nullptr};
 };
 
 }  // namespace ebb

@@ -7,7 +7,6 @@
 
 #include "base/check.h"
 #include "base/syscall.h"
-#include "os/clock.h"
 
 namespace ebb {
 namespace {
@@ -96,7 +95,7 @@ bool UringQueue::absorb(const io_uring_cqe& cqe, IoCompletion* out) {
 unsigned UringQueue::reap(IoCompletion* out, unsigned max) {
   unsigned n = 0;
   if (!in_flight_) return 0;
-  io_uring_get_events(&ring_);
+  if (!io_uring_cq_ready(&ring_)) io_uring_get_events(&ring_);
   io_uring_cqe* cqe = nullptr;
   while (n < max && io_uring_peek_cqe(&ring_, &cqe) == 0) {
     if (absorb(*cqe, out + n)) ++n;
@@ -120,21 +119,7 @@ bool UringQueue::watch(int fd, uint64_t which) {
   return watching_[which] = true;
 }
 
-bool UringQueue::came_soon(int fault_fd, int wake_fd) {
-  constexpr uint64_t kSoonNs = 150'000;
-  pollfd fds[2] = {{fault_fd, POLLIN, 0}, {wake_fd, POLLIN, 0}};
-  const __kernel_timespec now = {0, 0};
-  flush();
-  for (const uint64_t begin = clock_ns(); clock_ns() - begin < kSoonNs;) {
-    io_uring_get_events(&ring_);
-    if (io_uring_cq_ready(&ring_) || raw_syscall(SYS_ppoll, as_arg(fds), 2, as_arg(&now), 0, 8) > 0) return true;
-    raw_syscall(SYS_sched_yield);  // only a processor that nobody wants is spent
-  }
-  return false;
-}
-
-void UringQueue::wait(int fault_fd, int wake_fd, uint64_t timeout_ns, bool soon) {
-  if (soon && in_flight_ && came_soon(fault_fd, wake_fd)) return;
+void UringQueue::wait(int fault_fd, int wake_fd, uint64_t timeout_ns) {
   if (in_flight_ == 0) {
     // Nothing but the two descriptors: a plain poll is cheaper than two ring operations.
     flush();

@@ -26,9 +26,9 @@ class UringQueue final : public IoQueue {
   unsigned in_flight() const override { return in_flight_; }
 
   // Submits what is pending and sleeps until a completion, until one of the two descriptors is readable, or for
-  // `timeout_ns`. Readability is level-triggered: the caller reads them dry. With `soon`, a completion is so near that
-  // it is looked for at first instead of slept for: sleeping and being woken cost as much as a fast device needs.
-  void wait(int fault_fd, int wake_fd, uint64_t timeout_ns, bool soon);
+  // `timeout_ns`. Readability is level-triggered: the caller reads them dry. (To look for a completion for a
+  // while instead of sleeping was measured to be slower: the processor is wanted, also by who emulates the device.)
+  void wait(int fault_fd, int wake_fd, uint64_t timeout_ns);
 
  private:
   struct Slot {
@@ -38,7 +38,6 @@ class UringQueue final : public IoQueue {
   };
   void prepare(unsigned slot);
   bool watch(int fd, uint64_t tag);
-  bool came_soon(int fault_fd, int wake_fd);
   // Handles one completion; true when it is one to report.
   bool absorb(const io_uring_cqe& cqe, IoCompletion* out);
 

@@ -65,6 +65,7 @@ void Pager::balance() {
     const int64_t missing = static_cast<int64_t>(target.count) - budget_.room() - static_cast<int64_t>(slots_.spare().count);
     if (missing <= 0) return;
     if (missing <= static_cast<int64_t>(leaving_.count)) return;  // enough is on its way out
+    if (io_ && steps == 0) io_->flush();  // the device works meanwhile
     if (!evict_step()) return;
     // Threads that wait come first; what they do not need is left for the next round.
     read_faults();

@@ -40,8 +40,7 @@ class Pager {
   void step();
   // How long the thread may sleep if nothing happens; 0: call step() again at once.
   uint64_t idle_ns() const;
-  // A thread of the program waits for a small read, and does not need its processor meanwhile.
-  bool waiting_for_device() const { return reads_ && reads_ <= waiters_.size(); }
+  uint64_t now_ns() const { return now_ns_; }  // of the last step()
   // No transfer under way and nothing out of sight: every page is at its own address or in the store. Call step() with
   // draining() on until this holds.
   bool drained() const { return !transfers_ && limbo_.empty() && ready_.empty(); }

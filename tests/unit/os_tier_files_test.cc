@@ -4,18 +4,29 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <linux/magic.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
+#include "base/lock.h"
 #include "base/units.h"
 #include "os/fd.h"
+#include "os/pmem_copy.h"
+#include "os/thread.h"
 
 namespace ebb {
 namespace {
@@ -98,6 +109,170 @@ TEST(TierFiles, BadPathsAreErrors) {
   EXPECT_FALSE(files.create().ok());
 }
 
+// A folder on a file system mounted with DAX, or nothing.
+std::string dax_folder() {
+  std::ifstream mounts("/proc/self/mounts");
+  for (std::string device, folder, type, options, rest; mounts >> device >> folder >> type >> options;) {
+    std::getline(mounts, rest);
+    const std::string all = "," + options + ",";
+    const bool asked = all.find(",dax,") != std::string::npos || all.find(",dax=always,") != std::string::npos;
+    if (asked && access(folder.c_str(), W_OK) == 0) return folder;
+  }
+  return "";
+}
+
+// Bytes that differ from place to place.
+std::vector<char> noise(size_t bytes) {
+  std::vector<char> out(bytes);
+  uint32_t x = 1;
+  for (char& c : out) c = static_cast<char>((x = x * 1664525 + 1013904223) >> 24);
+  return out;
+}
+
+// Copies of every kind of size and alignment, each surrounded by bytes that must stay.
+void expect_copies(LinuxTierFiles& files) {
+  const std::vector<char> from = noise(3 * kPageSize);
+  std::vector<char> to(3 * kPageSize), expected(to.size());
+  for (const size_t bytes : {size_t{1}, size_t{7}, size_t{63}, size_t{64}, size_t{65}, size_t{1000}, kPageSize - 1,
+                             kPageSize, kPageSize + 1, 2 * kPageSize}) {
+    for (const size_t at : {size_t{0}, size_t{1}, size_t{60}, size_t{64}, size_t{100}}) {
+      std::fill(to.begin(), to.end(), 's');
+      std::fill(expected.begin(), expected.end(), 's');
+      std::copy_n(from.begin() + 13, bytes, expected.begin() + at);
+      files.copy_out(to.data() + at, from.data() + 13, bytes);
+      EXPECT_TRUE(to == expected) << bytes << " bytes to " << at;
+    }
+  }
+}
+
+TEST(TierFiles, ADiskIsNotMapped) {
+  const Folder folder(testing::TempDir());
+  struct statfs fs = {};
+  ASSERT_EQ(statfs(folder.path(), &fs), 0);
+  if (fs.f_type == TMPFS_MAGIC || !dax_folder().empty()) GTEST_SKIP() << "the folder for temporary files may be memory";
+  LinuxTierFiles files;
+  ASSERT_FALSE(files.open(folder.path()));
+  EXPECT_FALSE(files.dax());
+  EXPECT_FALSE(files.byte_addressable());
+}
+
+TEST(TierFiles, DaxIsMapped) {
+  const std::string dax = dax_folder();
+  if (dax.empty()) GTEST_SKIP() << "no file system is mounted with DAX here";
+  const Folder folder(dax);
+  LinuxTierFiles files;
+  ASSERT_FALSE(files.open(folder.path()));
+  EXPECT_TRUE(files.dax());
+  ASSERT_TRUE(files.byte_addressable());
+  files.use_copy(load_pmem_copy(files.dax()));
+  const int fd = files.create().value();
+  ASSERT_FALSE(files.reserve(fd, 0, kExtentSize));
+  char* mapping = files.map(fd);
+  ASSERT_NE(mapping, nullptr);
+  const std::vector<char> page = noise(kPageSize);
+  files.copy_out(mapping + kPageSize, page.data(), kPageSize);
+  std::vector<char> seen(kPageSize);
+  EXPECT_EQ(pread(fd, seen.data(), kPageSize, kPageSize), static_cast<ssize_t>(kPageSize));
+  EXPECT_TRUE(seen == page);
+  files.unmap(mapping);
+  files.close(fd);
+}
+
+TEST(TierFiles, CopiesAnySize) {
+  LinuxTierFiles files;
+  expect_copies(files);
+}
+
+// With PMEM2_FORCE_GRANULARITY as the test wants it, and as it was afterwards.
+class PmemCopyTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const char* value = getenv(kForce)) before_ = value;
+    unsetenv(kForce);
+  }
+  void TearDown() override { before_.empty() ? unsetenv(kForce) : setenv(kForce, before_.c_str(), 1); }
+  static constexpr const char* kForce = "PMEM2_FORCE_GRANULARITY";
+
+ private:
+  std::string before_;
+};
+
+TEST_F(PmemCopyTest, OnlyForPersistentMemory) {
+  EXPECT_EQ(load_pmem_copy(false), nullptr);
+  setenv(kForce, "PAGE", 1);
+  EXPECT_EQ(load_pmem_copy(true), nullptr) << "libpmem2's copy to pages calls msync";
+  const PmemCopy copy = (unsetenv(kForce), load_pmem_copy(true));
+  if (!copy) GTEST_SKIP() << "libpmem2.so.1 is not installed, or this is built without it";
+  for (const char* forced : {"CACHE_LINE", "byte"}) {
+    setenv(kForce, forced, 1);
+    EXPECT_EQ(load_pmem_copy(false), copy) << forced;
+  }
+}
+
+TEST_F(PmemCopyTest, CopiesAnySize) {
+  LinuxTierFiles files;
+  const PmemCopy copy = load_pmem_copy(true);
+  if (!copy) GTEST_SKIP() << "libpmem2.so.1 is not installed, or this is built without it";
+  files.use_copy(copy);
+  expect_copies(files);
+}
+
+// The library's own way to ask about a mapping changes the folder of all threads for a moment: chdir is deadly here.
+TEST_F(PmemCopyTest, LeavesTheProgramItsFolder) {
+  const pid_t child = fork();
+  if (child == 0) {
+    sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_chdir, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fchdir, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    const sock_fprog filter = {sizeof rules / sizeof rules[0], rules};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+      _exit(77);
+    _exit(load_pmem_copy(true) ? 0 : 78);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "this system does not allow seccomp filters";
+  if (WEXITSTATUS(status) == 78) GTEST_SKIP() << "libpmem2.so.1 is not installed, or this is built without it";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+struct OneCopy {
+  LinuxTierFiles files;
+  std::vector<char> from = noise(kExtentSize);
+  char* to = static_cast<char*>(aligned_alloc(kPageSize, kExtentSize));
+  std::atomic<uint32_t> done{0};
+  ~OneCopy() { free(to); }
+};
+
+// As the pager's thread does it.
+TEST_F(PmemCopyTest, CopiesInAThreadThatLibcDoesNotKnow) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need threads that libc knows";
+#endif
+  OneCopy one;
+  const PmemCopy copy = load_pmem_copy(true);
+  if (!copy) GTEST_SKIP() << "libpmem2.so.1 is not installed, or this is built without it";
+  one.files.use_copy(copy);
+  const auto started = start_thread(
+      "ebb-test",
+      [](void* argument) {
+        OneCopy& mine = *static_cast<OneCopy*>(argument);
+        mine.files.copy_out(mine.to, mine.from.data(), kExtentSize);
+        mine.done.store(1);
+        futex_wake(mine.done, 1);
+        for (;;) raw_syscall(SYS_exit, 0);
+      },
+      &one);
+  ASSERT_TRUE(started.ok());
+  while (one.done.load() == 0) futex_wait(one.done, 0);
+  EXPECT_EQ(memcmp(one.to, one.from.data(), kExtentSize), 0);
+}
+
 TEST(TierFiles, MemoryIsMapped) {
   struct statfs fs = {};
   if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC) GTEST_SKIP() << "/dev/shm is not a tmpfs here";
@@ -105,6 +280,7 @@ TEST(TierFiles, MemoryIsMapped) {
   LinuxTierFiles files;
   ASSERT_FALSE(files.open(folder.path()));
   EXPECT_TRUE(files.byte_addressable());
+  EXPECT_FALSE(files.dax());
   const int fd = files.create().value();
   ASSERT_FALSE(files.reserve(fd, 0, 4 * kPageSize));
   char* mapping = files.map(fd);

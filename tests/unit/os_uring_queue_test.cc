@@ -147,27 +147,25 @@ TEST_F(UringQueueTest, WaitEndsByDescriptorOrTransferOrTime) {
   const uint64_t one_more = 1;
   uint64_t drain;
 
-  queue_.wait(faults, wakes, 1'000'000, false);  // nothing at all: returns by time
+  queue_.wait(faults, wakes, 1'000'000);  // nothing at all: returns by time
   ASSERT_EQ(write(faults, &one_more, 8), 8);
-  queue_.wait(faults, wakes, kLong, false);
+  queue_.wait(faults, wakes, kLong);
   ASSERT_EQ(read(faults, &drain, 8), 8);
 
   // The same while a transfer is under way, woken by another thread once asleep or just before.
   char byte;
   ASSERT_TRUE(queue_.submit({pipe_fds[0], false, &byte, 1, 0, 4}));
-  for (bool soon : {false, true}) {
-    for (int fd : {faults, wakes, faults}) {
-      std::thread waker([&] { ASSERT_EQ(write(fd, &one_more, 8), 8); });
-      do queue_.wait(faults, wakes, kLong, soon);
-      while (read(fd, &drain, 8) != 8);
-      waker.join();
-    }
+  for (int fd : {faults, wakes, faults}) {
+    std::thread waker([&] { ASSERT_EQ(write(fd, &one_more, 8), 8); });
+    do queue_.wait(faults, wakes, kLong);
+    while (read(fd, &drain, 8) != 8);
+    waker.join();
   }
   IoCompletion done;
   EXPECT_EQ(queue_.reap(&done, 1), 0u);
 
   std::thread writer([&] { ASSERT_EQ(write(pipe_fds[1], "z", 1), 1); });
-  do queue_.wait(faults, wakes, kLong, true);
+  do queue_.wait(faults, wakes, kLong);
   while (queue_.reap(&done, 1) == 0);
   writer.join();
   EXPECT_EQ(done.tag, 4u);
