@@ -1,7 +1,7 @@
 // Question: does malloc under the preload cost more than glibc's, before and after the process has grown?
 //
-// Run bare and preloaded and compare the geometric means; `--grown` first allocates 128 MiB of small objects, which makes
-// the preloaded process go over to memkind:
+// Run bare and preloaded and compare the geometric means; `--grown` first allocates 128 MiB of small objects, which
+// makes the preloaded process go over to memkind:
 //   micro_heap [--grown] [--benchmark_filter=...]
 // Pair: one block allocated, touched and freed. Churn: 64 live blocks replaced in a scattered order (the number of
 // live ones is fewer above 64 KiB, so that all fit the caches' reach).

@@ -2,9 +2,10 @@
 //
 // vfork and posix_spawn share the parent's memory until exec and need nothing. clone(2) without CLONE_VM by raw system
 // call cannot be seen: docs/interposition.md.
+#include <sys/types.h>
 #include <atomic>
 #include <cerrno>
-#include <sys/types.h>
+#include <cstdio>
 
 #include "interpose/boot.h"
 #include "interpose/heap_route.h"
@@ -12,9 +13,34 @@
 
 #define EBB_EXPORT [[gnu::visibility("default")]]
 
+// glibc's list of open streams, and its lock, which nests. fork takes it, and in a child of several threads resets the lock
+// of each stream before any handler has run.
+extern "C" {
+[[gnu::weak]] extern FILE* _IO_list_all;
+[[gnu::weak]] void _IO_list_lock();
+[[gnu::weak]] void _IO_list_unlock();
+[[gnu::weak]] void _IO_list_resetlock();
+}
+
 namespace ebb::interpose {
 namespace {
 
+// Taken before any lock of ours: who holds it may flush a stream, which may allocate.
+bool lock_streams() {
+  if (!&_IO_list_all || !_IO_list_lock || !_IO_list_unlock || !_IO_list_resetlock) return false;
+  _IO_list_lock();
+  return true;
+}
+
+// Brings in what the child touches before its memory is watched again. Nothing leaves DRAM any more before the fork.
+void touch_streams() {
+  for (FILE* stream = _IO_list_all; stream; stream = stream->_chain) {
+    __atomic_load_n(&stream->_flags, __ATOMIC_RELAXED);
+    if (stream->_lock) __atomic_load_n(static_cast<char*>(stream->_lock), __ATOMIC_RELAXED);
+  }
+}
+
+constinit bool g_streams_locked = false;  // guarded by that lock
 constinit bool g_registered = false;
 
 // The fork handlers of memkind and of the libraries it brings. It registers them when it is loaded, which may be late:
@@ -31,21 +57,26 @@ constinit std::atomic<int> g_memkind_handler_count{0};
 
 void prepare() {
   if (!g_active) return;
+  const bool locked = lock_streams();
   for (int i = g_memkind_handler_count.load(); i-- > 0;)
     if (g_memkind_handlers[i].prepare) g_memkind_handlers[i].prepare();
   engine::fork_prepare();
+  if (locked) touch_streams();
+  g_streams_locked = locked;
 }
 void parent() {
   if (!g_active) return;
   engine::fork_parent();
   for (int i = 0; i < g_memkind_handler_count.load(); ++i)
     if (g_memkind_handlers[i].parent) g_memkind_handlers[i].parent();
+  if (g_streams_locked) _IO_list_unlock();
 }
 void child() {
   if (!g_active) return;
   engine::fork_child();
   for (int i = 0; i < g_memkind_handler_count.load(); ++i)
     if (g_memkind_handlers[i].child) g_memkind_handlers[i].child();
+  if (g_streams_locked) _IO_list_resetlock();
 }
 
 // Called by the one thread that loads memkind.

@@ -116,6 +116,7 @@ void fork_prepare() {
   g_forking = {mask, s.mode.load() == Mode::kPaged, true};
   if (g_forking.paged) {
     // Nothing under way, nothing out of sight: what the child inherits is complete.
+    s.forker.store(static_cast<uint32_t>(raw_syscall(SYS_gettid)));
     s.park.store(1);
     s.lock.unlock();
     wake_pager(s);
@@ -142,7 +143,7 @@ void fork_parent() {
   if (g_forking.paged) {
     s.pager.set_inherited(false);
     s.park.store(0);
-    futex_wake(s.park, INT_MAX);
+    wake_pager(s);
   }
   g_stack.release();
   leave(s);

@@ -16,6 +16,7 @@ namespace ebb {
 namespace {
 
 constexpr uint64_t kParkRetryNs = 100'000;
+constexpr uint64_t kParkedNs = 1'000'000'000;
 constexpr uint64_t kReclaimNs = 10'000'000;
 constexpr uint64_t kFewestSlots = 16;
 
@@ -82,6 +83,13 @@ uint64_t round(State& s, CpuCount& count) {
   return 0;
 }
 
+void sleep(State& s, uint64_t idle_ns) {
+  s.ring.wait(s.pages.fault_fd(), s.wake.get(), idle_ns);
+  if (!s.woken.exchange(0)) return;
+  uint64_t events;
+  raw_syscall(SYS_read, s.wake.get(), as_arg(&events), sizeof events);
+}
+
 void pager_main(void* argument) {
   State& s = *static_cast<State*>(argument);
   const auto opened = s.ring.open();
@@ -92,13 +100,12 @@ void pager_main(void* argument) {
   count.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
   for (;;) {
     const uint64_t idle = round(s, count);
-    while (s.park.load() == 2) futex_wait(s.park, 2);
-    yield_to_hooks(s);
-    s.ring.wait(s.pages.fault_fd(), s.wake.get(), idle);
-    if (s.woken.exchange(0)) {
-      uint64_t events;
-      raw_syscall(SYS_read, s.wake.get(), as_arg(&events), sizeof events);
+    while (s.park.load() == 2) {
+      s.pager.answer_parked(s.forker.load());
+      sleep(s, kParkedNs);
     }
+    yield_to_hooks(s);
+    sleep(s, idle);
   }
 }
 

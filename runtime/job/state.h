@@ -61,6 +61,7 @@ struct State {
   std::atomic<uint32_t> round{0};
   std::atomic<uint32_t> settling{0};  // hooks that wait for `round`
   std::atomic<uint32_t> park{0};      // 0 run, 1 asked to park, 2 parked
+  std::atomic<uint32_t> forker{0};    // thread that forks; parked, the pager answers its faults only
   uint64_t store_bytes_seen = 0;      // what the job's sum has of our store
   uint64_t reclaimed_ns = 0;          // when dead processes were looked for last
   std::atomic<uint32_t> opened{0};    // 0 starting, 1 running, else errno + 1

@@ -63,7 +63,10 @@ void Pager::balance() {
   for (int steps = 0; steps < 64; ++steps) {
     // Spare pages are as good as room: the next load uses them, and whoever needs room frees them.
     const int64_t missing = static_cast<int64_t>(target.count) - budget_.room() - static_cast<int64_t>(slots_.spare().count);
-    if (missing <= 0) return;
+    if (missing <= 0) {
+      store_refuses_ = false;
+      return;
+    }
     if (missing <= static_cast<int64_t>(leaving_.count)) return;  // enough is on its way out
     if (io_ && steps == 0) io_->flush();  // the device works meanwhile
     if (!evict_step()) return;
@@ -216,7 +219,8 @@ void Pager::give_up_eviction(Extent& e) {
 
 void Pager::write_failed(Errno error) {
   budget_.counters().write_errors.fetch_add(1, std::memory_order_relaxed);
-  if (now_ns_ >= store_blocked_until_ns_) {
+  if (!store_refuses_) {
+    store_refuses_ = true;
     TextBuffer<200> text;
     text << "the slow tier took no more pages (" << errno_name(error.value)
          << "); the job keeps them in DRAM, over its budget if it must. Free space on the tier or give it another with --slow";

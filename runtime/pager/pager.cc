@@ -25,6 +25,7 @@ Result<void> Pager::open(AddressRange slot_range, IoQueue* io) {
   }
   alone_free_ = ~uint64_t{0};
   waiters_.clear();
+  parked_count_ = 0;
   starved_ = false;
   paged_ = true;
   return {};
@@ -33,6 +34,7 @@ Result<void> Pager::open(AddressRange slot_range, IoQueue* io) {
 void Pager::step() {
   now_ns_ = clock_.now_ns();
   busy_ = gave_way_ = false;
+  take_parked();
   reap();
   read_faults();
   if (draining_) {

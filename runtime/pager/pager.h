@@ -45,6 +45,11 @@ class Pager {
   // draining() on until this holds.
   bool drained() const { return !transfers_ && limbo_.empty() && ready_.empty(); }
   void set_draining(bool on) { draining_ = on; }
+  // While the process forks, with everything drained and the state lock held by the thread that forks: answers the faults
+  // of that `thread` alone. It cannot be copying the process while it waits, so what changes here is in the child, too;
+  // whatever changes is recorded before the thread is woken. Others wait for the
+  // next step().
+  void answer_parked(uint32_t thread);
   // Evicts until a second process with what this one holds fits the budget, or nothing more can go.
   void shrink_for_fork();
   bool short_of_room() const { return budget_.room() < static_cast<int64_t>(headroom().count); }
@@ -103,6 +108,7 @@ class Pager {
     Transfer* next_free = nullptr;
   };
   static constexpr unsigned kScratchPages = 64;
+  static constexpr unsigned kParkedFaults = 64;
   static constexpr unsigned kAlone = 64;
   static constexpr uint64_t kKeepNs = 20'000'000;  // what a thread may need to run again
   struct Waiter {
@@ -110,6 +116,10 @@ class Pager {
     uint64_t since_ns;
     bool seen = false;  // was looked at, and had to wait
   };
+
+  // parked.cc
+  bool fill_parked(Extent& e, unsigned i);
+  void take_parked();
 
   // faults.cc
   void read_faults();
@@ -132,6 +142,7 @@ class Pager {
   bool demand_load(Extent& e, unsigned i);
   unsigned load(Extent& e, const PageSet& pages);
   bool take_load_slot(Extent& e, const PageSet& pages);
+  void drop_beside(Extent& e);
   bool worth_whole(const Extent& e, const PageSet& pages) const;
   bool load_mapped(Extent& e, PageRun run);
   void read_ahead();
@@ -186,6 +197,8 @@ class Pager {
   IoQueue* io_ = nullptr;
 
   ArenaVector<Waiter> waiters_{arena_};
+  Address parked_[kParkedFaults] = {};  // faults of other threads during a fork
+  unsigned parked_count_ = 0;
   ResidentList main_, probation_;
   AwayList limbo_;  // out of sight, to be evicted unless touched
   AwayList ready_;  // out of sight, read before it was asked for
@@ -203,6 +216,7 @@ class Pager {
   int64_t cold_pages_ = 0;
   unsigned turn_ = 0;     // counts victims, for the share of the main queue
   uint64_t store_blocked_until_ns_ = 0;
+  bool store_refuses_ = false;  // said once, until the budget is kept again
   uint64_t starved_since_ns_ = 0;  // since when a thread waits for room that nobody makes
   bool paged_ = false, draining_ = false, starved_ = false;
   bool gave_way_ = false;  // the budget did, for what is served just now

@@ -11,6 +11,7 @@ namespace {
 
 constexpr unsigned kPagesPerRequest = 512;  // 2 MiB: a whole extent arrives at once
 constexpr unsigned kMaxReads = 48;
+constexpr unsigned kWorthWhole = kPagesPerExtent * 3 / 4;
 constexpr Pages kMaxAhead{8192};            // 32 MiB read ahead of all streams together
 constexpr unsigned kFirstAhead = 64;        // pages ahead of a young stream; doubles with every expected fault
 
@@ -53,6 +54,8 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   Stream& s = loads_.observe(page);
   const bool sequential = s.hits >= Streams::kBelieved;
   unsigned first = i, last = i + 1;
+  bool beside = true;
+  if (sequential) drop_beside(e);
   if (sequential && s.direction > 0) {
     last = kPagesPerExtent;
     e.read_ahead = true;
@@ -60,7 +63,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     first = 0;
     e.read_ahead = true;
   } else {
-    const bool beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
+    beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
     beside ? neighbours_.beside() : neighbours_.alone();
     first = static_cast<unsigned>(align_down(i, neighbours_.window()));
     last = first + neighbours_.window();
@@ -71,6 +74,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     PageRun run = pages.next_run(i);
     if (run.first != i) run = {i, 1};
     if (run.count > 128) run.count = 128;
+    if (!beside) run.count = 1;  // what is copied beside it is not seen to be used or not, and takes the place of what is
     run.count = store_.contiguous(e, i, run.count);
     if (!make_room({run.count})) {
       run.count = 1;
@@ -119,10 +123,15 @@ bool Pager::load_mapped(Extent& e, PageRun run) {
   return true;
 }
 
+// A few pages that were read beside others give way to a huge page for all, now that a walk comes.
+void Pager::drop_beside(Extent& e) {
+  if (e.away != Away::kReady || e.read_ahead || e.transfers || e.aside.minus(e.pristine).any() || !e.can_be_huge()) return;
+  if ((e.cold() | e.aside).count() >= kWorthWhole) drop_pristine(e);
+}
+
 // Whether these cold pages are worth a huge page: nearly all of the extent, and the rest can be gathered.
 bool Pager::worth_whole(const Extent& e, const PageSet& pages) const {
-  constexpr unsigned kMost = kPagesPerExtent * 3 / 4;
-  return pages.count() >= kMost && e.slot == kNoSlot && e.can_be_huge() && pages == e.cold() && e.writing.none() &&
+  return pages.count() >= kWorthWhole && e.slot == kNoSlot && e.can_be_huge() && pages == e.cold() && e.writing.none() &&
          e.loading.none() && e.aside.none();
 }
 
@@ -197,6 +206,7 @@ void Pager::read_ahead(Stream& s) {
     const unsigned last = s.direction > 0 ? static_cast<unsigned>(kPagesPerExtent) : static_cast<unsigned>(page - base);
     if (e->managed.none()) return;
     if (e->armed && !e->frozen) {
+      drop_beside(*e);
       const PageSet cold = e->cold() & PageSet::of({first, last - first});
       if (cold.any()) {
         if (store_.byte_addressable() && !worth_whole(*e, cold)) return;  // copied when it is asked for

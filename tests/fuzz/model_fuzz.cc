@@ -5,8 +5,8 @@
 //
 // Ends when every thread has done its operations, the time is up, or the job has moved that many pages (each eviction,
 // load and return from limbo of a 4 KiB page counts one), whichever is first; without any, after 20000 operations.
-// A mismatch aborts, with region, page, what was expected and what was found. One seed is one sequence of operations for
-// each thread; how threads and pager interleave is not repeatable.
+// A mismatch aborts, with region, page, what was expected and what was found. One seed is one sequence of operations
+// for each thread; how threads and pager interleave is not repeatable.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -39,7 +39,8 @@ Options parse(int argc, char** argv) {
   for (int i = 1; i < argc; i += 2) {
     bool found = false;
     for (auto& k : known)
-      if (std::strcmp(argv[i], k.name) == 0 && i + 1 < argc) *k.value = std::strtoull(argv[i + 1], nullptr, 10), found = true;
+      if (std::strcmp(argv[i], k.name) == 0 && i + 1 < argc)
+        *k.value = std::strtoull(argv[i + 1], nullptr, 10), found = true;
     if (!found) {
       std::fprintf(stderr, "model_fuzz: '%s' is no option, or has no value\n", argv[i]);
       std::exit(2);
@@ -83,7 +84,8 @@ int main(int argc, char** argv) {
   std::fprintf(stderr, "model_fuzz: --seed %llu --threads %llu --mib %llu\n", static_cast<unsigned long long>(o.seed),
                static_cast<unsigned long long>(o.threads), static_cast<unsigned long long>(o.mib));
   if (o.migrations && !counters.known()) {
-    std::fprintf(stderr, "model_fuzz: --until-migrations needs EBB_JOB: run it by `ebb run` or tests/fuzz/run_fuzz.py\n");
+    std::fprintf(stderr,
+                 "model_fuzz: --until-migrations needs EBB_JOB: run it by `ebb run` or tests/fuzz/run_fuzz.py\n");
     return 2;
   }
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(o.seconds);

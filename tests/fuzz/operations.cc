@@ -85,7 +85,8 @@ struct RemapTo {
     if (!r || !r->whole()) return;
     // A place found by the kernel, with the same or another position within its 2 MiB.
     const size_t bytes = r->size() * kPage, more = bytes + (2 << 20);
-    char* place = static_cast<char*>(mmap(nullptr, more, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    char* place =
+        static_cast<char*>(mmap(nullptr, more, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (place == MAP_FAILED) fail("mmap of a place", bytes, static_cast<uint64_t>(errno));
     const size_t lead = w.below(512) * kPage;
     char* to = place + lead;
@@ -129,7 +130,8 @@ struct Discard {
     Region* r = w.any();
     if (!r) return;
     const auto run = w.run_in(*r);
-    if (madvise(r->at(run.first), run.count * kPage, MADV_DONTNEED) != 0) fail("MADV_DONTNEED", r->id(), run.first, run.count);
+    if (madvise(r->at(run.first), run.count * kPage, MADV_DONTNEED) != 0)
+      fail("MADV_DONTNEED", r->id(), run.first, run.count);
     for (size_t i = run.first; i < run.first + run.count; ++i) (*r)[i].version = 0, (*r)[i].maybe_zero = false;
   }
 };
@@ -148,7 +150,8 @@ struct Hint {
   static void Perform(World& w) {
     Region* r = w.any();
     if (!r) return;
-    constexpr int kHints[] = {MADV_WILLNEED, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_NORMAL, MADV_COLD};
+    constexpr int kHints[] = {MADV_WILLNEED,   MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_RANDOM,
+                              MADV_SEQUENTIAL, MADV_NORMAL,   MADV_COLD};
     const auto run = w.run_in(*r);
     (void)madvise(r->at(run.first), run.count * kPage, kHints[w.below(7)]);
   }
@@ -198,9 +201,12 @@ struct ThroughFile {
     for (size_t i = run.first; i < run.first + run.count; ++i)
       if (!(*r)[i].mapped || (*r)[i].access != Access::kAll || (*r)[i].maybe_zero) return;
     const auto bytes = static_cast<ssize_t>(run.count * kPage);
-    if (pwrite(w.file, r->at(run.first), run.count * kPage, 0) != bytes) fail("pwrite", r->id(), run.first, static_cast<uint64_t>(errno));
-    if (w.below(2) && madvise(r->at(run.first), run.count * kPage, MADV_DONTNEED) != 0) fail("MADV_DONTNEED before pread", r->id());
-    if (pread(w.file, r->at(run.first), run.count * kPage, 0) != bytes) fail("pread", r->id(), run.first, static_cast<uint64_t>(errno));
+    if (pwrite(w.file, r->at(run.first), run.count * kPage, 0) != bytes)
+      fail("pwrite", r->id(), run.first, static_cast<uint64_t>(errno));
+    if (w.below(2) && madvise(r->at(run.first), run.count * kPage, MADV_DONTNEED) != 0)
+      fail("MADV_DONTNEED before pread", r->id());
+    if (pread(w.file, r->at(run.first), run.count * kPage, 0) != bytes)
+      fail("pread", r->id(), run.first, static_cast<uint64_t>(errno));
     for (size_t i = run.first; i < run.first + run.count; ++i) r->check(i);
   }
 };
@@ -220,10 +226,13 @@ struct Lock {
 
 size_t block_size(World& w) {
   switch (w.below(8)) {
-    case 0: return 1 + w.below(8 << 20);
+    case 0:
+      return 1 + w.below(8 << 20);
     case 1:
-    case 2: return 1 + w.below(256 << 10);
-    default: return 1 + w.below(4096);
+    case 2:
+      return 1 + w.below(256 << 10);
+    default:
+      return 1 + w.below(4096);
   }
 }
 // Every 512th byte and the last.
@@ -297,7 +306,8 @@ struct Fork {
     // Both at once.
     for (int i = 0; i < 20; ++i) WriteScattered::Perform(w);
     int status = 0;
-    if (waitpid(pid, &status, 0) != pid || status != 0) fail("a child ended with status", static_cast<uint64_t>(status));
+    if (waitpid(pid, &status, 0) != pid || status != 0)
+      fail("a child ended with status", static_cast<uint64_t>(status));
   }
 };
 

@@ -1,6 +1,6 @@
-// The operations of the fuzzer: one struct each, with its weight and Perform(), which does the system call and tells the
-// model. A thread has a World of its own; regions are never shared by threads (thread_*.cc of tests/programs do that),
-// but their address space, the pager and the budget are.
+// The operations of the fuzzer: one struct each, with its weight and Perform(), which does the system call and tells
+// the model. A thread has a World of its own; regions are never shared by threads (thread_*.cc of tests/programs do
+// that), but their address space, the pager and the budget are.
 #pragma once
 
 #include <memory>
@@ -19,11 +19,11 @@ struct HeapBlock {
 
 struct World {
   uint64_t seed = 0;
-  size_t most_pages = 0;      // of all regions of this thread
+  size_t most_pages = 0;  // of all regions of this thread
   size_t pages = 0;
   uint32_t next_id = 0;
-  int file = -1;              // with a page pattern of region 0 in it, for read(2)
-  bool may_fork = true;       // not in a child
+  int file = -1;         // with a page pattern of region 0 in it, for read(2)
+  bool may_fork = true;  // not in a child
   std::mt19937_64 random;
   std::vector<std::unique_ptr<Region>> regions;
   std::vector<HeapBlock> blocks;

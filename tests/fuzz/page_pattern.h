@@ -17,7 +17,9 @@ struct PageId {
   uint32_t version = 0;
 };
 
-inline size_t mark_at(uint32_t page, size_t mark) { return mark * (kWords / kMarks) + (page * 7 + mark * 13) % (kWords / kMarks); }
+inline size_t mark_at(uint32_t page, size_t mark) {
+  return mark * (kWords / kMarks) + (page * 7 + mark * 13) % (kWords / kMarks);
+}
 
 inline uint64_t mark_value(PageId id, size_t mark) {
   if (id.version == 0) return 0;

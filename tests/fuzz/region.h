@@ -22,7 +22,7 @@ namespace fuzz {
 enum class Access : uint8_t { kAll, kReadOnly, kNone };
 
 struct Expected {
-  uint32_t version = 0;   // what was written last; 0: zeros
+  uint32_t version = 0;     // what was written last; 0: zeros
   bool maybe_zero = false;  // after MADV_FREE: the version or zeros
   bool mapped = true;
   Access access = Access::kAll;
@@ -69,12 +69,13 @@ class Region {
       return;
     }
     const auto* word = reinterpret_cast<const uint64_t*>(at(page));
-    std::fprintf(stderr,
-                 "MISMATCH: region %u page %zu of %zu at %p: expected version %u%s; found region %llu page %llu version %llu "
-                 "in its label, marks:",
-                 id_, page, size(), static_cast<void*>(at(page)), e.version, e.maybe_zero ? " or zeros" : "",
-                 static_cast<unsigned long long>(word[0] >> 44), static_cast<unsigned long long>(word[0] >> 24 & 0xfffff),
-                 static_cast<unsigned long long>(word[0] & 0xffffff));
+    std::fprintf(
+        stderr,
+        "MISMATCH: region %u page %zu of %zu at %p: expected version %u%s; found region %llu page %llu version %llu "
+        "in its label, marks:",
+        id_, page, size(), static_cast<void*>(at(page)), e.version, e.maybe_zero ? " or zeros" : "",
+        static_cast<unsigned long long>(word[0] >> 44), static_cast<unsigned long long>(word[0] >> 24 & 0xfffff),
+        static_cast<unsigned long long>(word[0] & 0xffffff));
     for (size_t m = 0; m < kMarks; ++m) {
       const size_t i = mark_at(static_cast<uint32_t>(page), m);
       const uint64_t wanted = mark_value(id_of(page, e.version), m);

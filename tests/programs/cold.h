@@ -58,26 +58,26 @@ static inline size_t cold_mismatch(const void* p, size_t bytes, uint64_t seed) {
   return cold_mismatch_from(p, bytes, seed, 0);
 }
 
-#define EXPECT_FILLED_FROM(p, bytes, seed, skip)                                                                  \
-  do {                                                                                                            \
-    const size_t at_ = cold_mismatch_from((p), (bytes), (seed), (skip));                                          \
-    if (at_ != (bytes)) {                                                                                         \
+#define EXPECT_FILLED_FROM(p, bytes, seed, skip)                                                                     \
+  do {                                                                                                               \
+    const size_t at_ = cold_mismatch_from((p), (bytes), (seed), (skip));                                             \
+    if (at_ != (bytes)) {                                                                                            \
       fprintf(stderr, "%s:%d: wrong word at offset %#zx of %#zx: %#llx instead of %#llx\n", __FILE__, __LINE__, at_, \
-              (size_t)(bytes), *(const unsigned long long*)((const char*)(p) + at_),                              \
-              (unsigned long long)cold_word((seed), ((size_t)(skip) + at_) / 8));                                 \
-      exit(1);                                                                                                    \
-    }                                                                                                             \
+              (size_t)(bytes), *(const unsigned long long*)((const char*)(p) + at_),                                 \
+              (unsigned long long)cold_word((seed), ((size_t)(skip) + at_) / 8));                                    \
+      exit(1);                                                                                                       \
+    }                                                                                                                \
   } while (0)
 #define EXPECT_FILLED(p, bytes, seed) EXPECT_FILLED_FROM(p, bytes, seed, 0)
 
-#define EXPECT_ZERO(p, bytes)                                                                                   \
-  do {                                                                                                          \
-    const char* p_ = (const char*)(p);                                                                          \
-    for (size_t at_ = 0; at_ < (bytes); at_ += 8)                                                               \
-      if (*(const uint64_t*)(p_ + at_) != 0) {                                                                  \
+#define EXPECT_ZERO(p, bytes)                                                                                  \
+  do {                                                                                                         \
+    const char* p_ = (const char*)(p);                                                                         \
+    for (size_t at_ = 0; at_ < (bytes); at_ += 8)                                                              \
+      if (*(const uint64_t*)(p_ + at_) != 0) {                                                                 \
         fprintf(stderr, "%s:%d: not zero at offset %#zx of %#zx\n", __FILE__, __LINE__, at_, (size_t)(bytes)); \
-        exit(1);                                                                                                \
-      }                                                                                                         \
+        exit(1);                                                                                               \
+      }                                                                                                        \
   } while (0)
 
 static inline uint64_t cold_hash(const void* p, size_t bytes) {
@@ -104,8 +104,8 @@ static inline size_t cold_present(const void* p, size_t bytes) {
   return present;
 }
 
-/* Touches other memory, all of it new, and gives it back: a quarter more than the budget once, or twice the budget twice,
- * which displaces what the replacement policy had meant to keep. */
+/* Touches other memory, all of it new, and gives it back: a quarter more than the budget once, or twice the budget
+ * twice, which displaces what the replacement policy had meant to keep. */
 static inline void cold_press_by(size_t bytes, int passes) {
   if (!cold_is_tiered()) return;
   char* other = cold_map(bytes);

@@ -1,5 +1,5 @@
-// Checklist 5 and 9: small blocks that four threads allocate, hand over, resize and free keep their contents; forks in between,
-// short threads whose destructors still free, late destructors that still allocate.
+// Checklist 5 and 9: small blocks that four threads allocate, hand over, resize and free keep their contents; forks in
+// between, short threads whose destructors still free, late destructors that still allocate.
 /* run: dram=64M timeout=120 */
 #include <malloc.h>
 #include <pthread.h>
@@ -62,7 +62,8 @@ Block make(Random& random) {
       EXPECT(posix_memalign(&p, alignment, b.bytes) == 0 && reinterpret_cast<uintptr_t>(p) % alignment == 0);
       break;
     }
-    default: p = std::malloc(b.bytes);
+    default:
+      p = std::malloc(b.bytes);
   }
   EXPECT(p && reinterpret_cast<uintptr_t>(p) % 16 == 0);
   b.at = static_cast<unsigned char*>(p);

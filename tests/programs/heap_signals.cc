@@ -1,7 +1,7 @@
 // Checklist 28: signals a thousand times a second whose handler maps and unmaps memory, while threads allocate.
-#include <csignal>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <csignal>
 
 #include <atomic>
 #include <thread>

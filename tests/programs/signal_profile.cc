@@ -1,5 +1,5 @@
-// Checklist 28: SIGPROF a thousand times a second, whose handler walks through cold memory, while threads fault all the time.
-// run: dram=32M cold
+// Checklist 28: SIGPROF a thousand times a second, whose handler walks through cold memory, while threads fault all the
+// time. run: dram=32M cold
 #include <signal.h>
 #include <sys/time.h>
 

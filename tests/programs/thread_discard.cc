@@ -20,8 +20,10 @@ int main() {
   for (uint64_t round = 0; !stop; ++round)
     for (size_t at = kStripe; at + kStripe <= kBytes && !stop; at += 2 * kStripe) {
       if (round) EXPECT_FILLED(p + at, kStripe, 1000 + round - 1);
-      if (at % 3) EXPECT(madvise(p + at, kStripe, MADV_DONTNEED) == 0);
-      else EXPECT(mmap(p + at, kStripe, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p + at);
+      if (at % 3)
+        EXPECT(madvise(p + at, kStripe, MADV_DONTNEED) == 0);
+      else
+        EXPECT(mmap(p + at, kStripe, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p + at);
       EXPECT_ZERO(p + at, kStripe);
       cold_fill(p + at, kStripe, 1000 + round);
     }
