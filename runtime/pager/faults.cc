@@ -103,16 +103,10 @@ bool Pager::bring_back(Extent& e, unsigned i) {
   PageSet back = movable & PageSet::of(block_of(i));
   if (ahead) {
     const bool stream = e.read_ahead;
-    if (stream) {
-      back = movable & e.pristine;
-    } else {
-      // A pair only: what one touch brings home counts as touched, and a walk in steps of half a block must not pass for
-      // the use of whole blocks.
-      back = movable & PageSet::of(block_of(i, 2));
-      neighbours_.touched((back & e.pristine).count());
-    }
+    if (stream) back = movable & e.pristine;
+    else neighbours_.touched((back & e.pristine).count());
     Stream& s = loads_.observe(e.page(i).value >> kPageShift);
-    const PageRun covered = stream ? PageRun{0, static_cast<unsigned>(kPagesPerExtent)} : block_of(i, 2);
+    const PageRun covered = stream ? PageRun{0, static_cast<unsigned>(kPagesPerExtent)} : block_of(i);
     const uint64_t base = e.base.value >> kPageShift;
     if (s.hits) Streams::provided(s, s.direction > 0 ? base + covered.end() : base + covered.first - 1);
   } else {

@@ -89,8 +89,8 @@ TEST(Neighbours, InBetweenNothingChanges) {
   n.dropped(256);
   ASSERT_EQ(n.window(), 4u);
   for (int round = 0; round < 10; ++round) {
-    n.touched(96);  // 6 in 16
-    n.dropped(160);
+    n.touched(48);  // 3 in 16
+    n.dropped(208);
     EXPECT_EQ(n.window(), 4u);
   }
 }
