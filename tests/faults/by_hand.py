@@ -3,14 +3,12 @@ with the children that it forks, but with nobody else.
 
     by_hand.py --library LIB --slow FOLDER PROGRAM
 """
-import argparse
 import contextlib
-import functools
 import mmap
 import os
 import sys
 
-from told import MIB, PAGE, JobPage, Told, Tiers, bare_environment, expect, run_cases, wait_until
+from told import MIB, PAGE, JobPage, Told, Tiers, arguments, bare_environment, expect, on_both_tiers, run_cases, wait_until
 
 BUDGET, MEMORY = 32 * MIB, 96 * MIB
 
@@ -80,14 +78,9 @@ def children_share_it(args, tiers, kind):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", required=True)
-    parser.add_argument("--slow", required=True)
-    parser.add_argument("program")
-    args = parser.parse_args()
+    args = arguments(__doc__)
     tiers = Tiers(args.slow)
-    return run_cases([(f"{case.__name__}, {kind}", functools.partial(case, args, tiers, kind))
-                      for case in (keeps_the_budget, children_share_it) for kind in ("file", "tmpfs")])
+    return run_cases(on_both_tiers(args, tiers, keeps_the_budget, children_share_it))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@ report that says which. Bits flipped, pages swapped, the file cut short; with a 
 
     damaged_store.py --library LIB --ebb EBB --slow FOLDER PROGRAM
 """
-import argparse
+import contextlib
 import errno
-import functools
 import json
 import mmap
 import os
@@ -15,7 +14,7 @@ import struct
 import sys
 import tempfile
 
-from told import MIB, PAGE, JobPage, Told, Tiers, bare_environment, expect, run_cases, under_library
+from told import MIB, PAGE, JobPage, Told, Tiers, arguments, bare_environment, expect, on_both_tiers, run_cases, under_library
 
 BUDGET, MEMORY = 32 * MIB, 96 * MIB
 SEED = 1
@@ -89,53 +88,47 @@ def expect_lost(program, page, stored, at, damaged):
     program.end(0)
 
 
-def flipped_bits(args, tiers, kind):
-    choice = random.Random(1)
+@contextlib.contextmanager
+def standing_still(args, tiers, kind):
+    """(program, its job's page, where its memory is, what is stored), the program filled, with a handler, and stopped."""
     with tiers.of(kind) as folder:
         page = JobPage(BUDGET)
         with under_library(args, page, folder) as program:
             at = filled(program)
             program.tell("handler")
             program.stop()
-            stored = Stored(program, folder, at)
-            damaged = set(choice.sample(sorted(stored.of), 60))
-            flip(stored, damaged, choice)
-            expect_lost(program, page, stored, at, damaged)
-        expect(page.read_errors == 0, f"read_errors {page.read_errors}: all reads worked")
+            yield program, page, at, Stored(program, folder, at)
+
+
+def flipped_bits(args, tiers, kind):
+    choice = random.Random(1)
+    with standing_still(args, tiers, kind) as (program, page, at, stored):
+        damaged = set(choice.sample(sorted(stored.of), 60))
+        flip(stored, damaged, choice)
+        expect_lost(program, page, stored, at, damaged)
+    expect(page.read_errors == 0, f"read_errors {page.read_errors}: all reads worked")
 
 
 def swapped_pages(args, tiers, kind):
     choice = random.Random(2)
-    with tiers.of(kind) as folder:
-        page = JobPage(BUDGET)
-        with under_library(args, page, folder) as program:
-            at = filled(program)
-            program.tell("handler")
-            program.stop()
-            stored = Stored(program, folder, at)
-            pages = choice.sample(sorted(stored.of), 40)
-            for one, other in zip(pages[::2], pages[1::2]):
-                a, b = stored.read(one), stored.read(other)
-                stored.write(one, b)
-                stored.write(other, a)
-            expect_lost(program, page, stored, at, set(pages))
+    with standing_still(args, tiers, kind) as (program, page, at, stored):
+        pages = choice.sample(sorted(stored.of), 40)
+        for one, other in zip(pages[::2], pages[1::2]):
+            a, b = stored.read(one), stored.read(other)
+            stored.write(one, b)
+            stored.write(other, a)
+        expect_lost(program, page, stored, at, set(pages))
 
 
 def cut_short(args, tiers, kind):
     """In memory, a mapping beyond the file's end is a SIGBUS for whoever touches it, the pager too."""
-    with tiers.of(kind) as folder:
-        page = JobPage(BUDGET)
-        with under_library(args, page, folder) as program:
-            at = filled(program)
-            program.tell("handler")
-            program.stop()
-            stored = Stored(program, folder, at)
-            sizes = {path: os.stat(path).st_size // 2 // PAGE * PAGE for _, path, _ in stored.of.values()}
-            damaged = {number for number, (_, path, offset) in stored.of.items() if offset >= sizes[path]}
-            for path, size in sizes.items():
-                os.truncate(path, size)
-            expect(damaged, "nothing was cut off")
-            expect_lost(program, page, stored, at, damaged)
+    with standing_still(args, tiers, kind) as (program, page, at, stored):
+        sizes = {path: os.stat(path).st_size // 2 // PAGE * PAGE for _, path, _ in stored.of.values()}
+        damaged = {number for number, (_, path, offset) in stored.of.items() if offset >= sizes[path]}
+        for path, size in sizes.items():
+            os.truncate(path, size)
+        expect(damaged, "nothing was cut off")
+        expect_lost(program, page, stored, at, damaged)
 
 
 def in_a_system_call(args, tiers, kind):
@@ -179,18 +172,11 @@ def without_a_handler(args, tiers, kind):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", required=True)
-    parser.add_argument("--ebb", required=True)
-    parser.add_argument("--slow", required=True)
-    parser.add_argument("program")
-    args = parser.parse_args()
+    args = arguments(__doc__, "--ebb")
     tiers = Tiers(args.slow)
-    return run_cases([(f"{case.__name__}, {kind}", functools.partial(case, args, tiers, kind))
-                      for case in (flipped_bits, swapped_pages, cut_short, in_a_system_call, without_a_handler)
-                      for kind in ("file", "tmpfs")
-                      # A mapped file that someone cuts short is a SIGBUS for the pager: docs/compatibility.md.
-                      if (case, kind) != (cut_short, "tmpfs")])
+    cases = on_both_tiers(args, tiers, flipped_bits, swapped_pages, cut_short, in_a_system_call, without_a_handler)
+    # A mapped file that someone cuts short is a SIGBUS for the pager: docs/compatibility.md.
+    return run_cases([case for case in cases if case[0] != "cut_short, tmpfs"])
 
 
 if __name__ == "__main__":

@@ -3,12 +3,10 @@ once space is freed the budget is kept again.
 
     full_tier.py --library LIB --slow FOLDER PROGRAM
 """
-import argparse
-import functools
 import os
 import sys
 
-from told import MIB, JobPage, Tiers, ballast, expect, run_cases, under_library, wait_until
+from told import MIB, SKIP, JobPage, Tiers, arguments, ballast, expect, on_both_tiers, run_cases, under_library, wait_until
 
 BUDGET, MEMORY, ROOM = 64 * MIB, 224 * MIB, 64 * MIB
 
@@ -71,17 +69,12 @@ def is_freed(args, tiers, kind):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", required=True)
-    parser.add_argument("--slow", required=True)
-    parser.add_argument("program")
-    args = parser.parse_args()
+    args = arguments(__doc__)
     tiers = Tiers(args.slow)
     if not tiers.private:
-        print("SKIPPED: a small file system has to be mounted, which takes root")
-        return 77
-    return run_cases([(f"{case.__name__}, {kind}", functools.partial(case, args, tiers, kind))
-                      for case in (stays_full, is_freed) for kind in ("file", "tmpfs")])
+        print("SKIPPED: a small file system has to be mounted, which takes root, mkfs.ext4 and a loop device")
+        return SKIP
+    return run_cases(on_both_tiers(args, tiers, stays_full, is_freed))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@ no control page; a job beside it on the same tier is not disturbed, and the next
 
     killed.py --library LIB --ebb EBB --slow FOLDER PROGRAM
 """
-import argparse
 import contextlib
 import functools
 import os
@@ -151,18 +150,11 @@ def started_without_ebb(args, tiers, kind):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", required=True)
-    parser.add_argument("--ebb", required=True)
-    parser.add_argument("--slow", required=True)
-    parser.add_argument("program")
-    args = parser.parse_args()
+    args = arguments(__doc__, "--ebb")
     tiers = Tiers(args.slow)
     cases = [(f"one process, {kind}", functools.partial(killed_at_random, args, tiers, kind, 1)) for kind in ("file", "tmpfs")]
     cases += [(f"three processes, {kind}", functools.partial(killed_at_random, args, tiers, kind, 3)) for kind in ("file", "tmpfs")]
-    cases += [(f"{case.__name__}, {kind}", functools.partial(case, args, tiers, kind))
-              for case in (ebb_is_killed, started_without_ebb) for kind in ("file", "tmpfs")]
-    return run_cases(cases)
+    return run_cases(cases + on_both_tiers(args, tiers, ebb_is_killed, started_without_ebb))
 
 
 if __name__ == "__main__":

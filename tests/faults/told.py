@@ -2,8 +2,10 @@
 
 Nothing here sleeps where an answer can be awaited; what only the control page tells is polled with a deadline.
 """
+import argparse
 import contextlib
 import ctypes
+import functools
 import os
 import re
 import selectors
@@ -160,13 +162,26 @@ class Tiers:
     def __init__(self, slow):
         os.makedirs(slow, exist_ok=True)
         self.slow = os.path.abspath(slow)
-        self.private = os.geteuid() == 0 and self._own_namespace()
+        self.private = os.geteuid() == 0 and self._own_namespace() and self._can_mount()
 
     @staticmethod
     def _own_namespace():
         libc = ctypes.CDLL(None, use_errno=True)
         new_mounts, private_all = 0x20000, (1 << 14) | (1 << 18)  # CLONE_NEWNS; MS_REC | MS_PRIVATE
         return libc.unshare(new_mounts) == 0 and libc.mount(b"none", b"/", None, private_all, None) == 0
+
+    def _can_mount(self):
+        """A container's root may not, or have no loop device."""
+        folder = tempfile.mkdtemp(prefix="ebb-fault-", dir=self.slow)
+        try:
+            self._mount("file", 16 * MIB, folder)
+            subprocess.run(["umount", "-l", folder], check=True)
+            return True
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"no file systems of our own, for {error}")
+            return False
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def of(self, kind, size=1024 * MIB):
@@ -195,6 +210,21 @@ class Tiers:
             subprocess.run(["mount", "-o", "loop,noatime", image.name, folder], check=True)
 
 
+def arguments(text, *more):
+    """What every driver is called with; `text` is its docstring, `more` options that it needs besides."""
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    for option in ("--library", "--slow", *more):
+        parser.add_argument(option, required=True)
+    parser.add_argument("program")
+    return parser.parse_args()
+
+
+def on_both_tiers(args, tiers, *cases):
+    """[(name, function)] for run_cases, of functions of (args, tiers, kind)."""
+    return [(f"{case.__name__}, {kind}", functools.partial(case, args, tiers, kind))
+            for case in cases for kind in ("file", "tmpfs")]
+
+
 def run_cases(cases):
     """Runs each (name, function), prints what came of it; the exit code. A function may return why it was skipped."""
     failed = skipped = 0
@@ -214,5 +244,5 @@ def run_cases(cases):
     return SKIP if skipped == len(cases) else 0
 
 
-__all__ = ["Failed", "JobPage", "MIB", "PAGE", "SKIP", "Told", "Tiers", "ballast", "bare_environment", "expect",
-           "parse_size", "run_cases", "under_library", "wait_until"]
+__all__ = ["Failed", "JobPage", "MIB", "PAGE", "SKIP", "Told", "Tiers", "arguments", "ballast", "bare_environment",
+           "expect", "on_both_tiers", "parse_size", "run_cases", "under_library", "wait_until"]
