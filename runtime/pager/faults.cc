@@ -185,6 +185,13 @@ void Pager::move_home(Extent& e, const PageSet& wanted) {
   leave_slot_if_idle(e);
 }
 
+// By moving where the kernel does that, else by copying. None of `pages` is being written.
+void Pager::bring_home(Extent& e, const PageSet& pages) {
+  move_home(e, pages);
+  const PageSet stuck = e.aside & pages;
+  for (unsigned i = stuck.next(0); i < kPagesPerExtent; i = stuck.next(i + 1)) copy_from_slot(e, i);
+}
+
 // Makes the huge page in the extent's slot complete, so that it can be moved home as one: the few pages that are home
 // are copied into it, what never was touched is zero. Everything is aside then. False when that cannot be, or does not
 // pay; nothing has changed then, but that some pages at home may have had to be moved to and fro.

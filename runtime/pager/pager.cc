@@ -120,11 +120,7 @@ void Pager::drop_pristine(Extent& e) {
 // Everything that is out of sight comes home, except what is being written: that is waited for.
 void Pager::settle_extent(Extent& e) {
   // A page whose write is under way must stay: the kernel may not have looked at it yet.
-  if (const PageSet back = e.aside.minus(e.writing); back.any()) {
-    move_home(e, back);
-    const PageSet stuck = e.aside & back;
-    for (unsigned i = stuck.next(0); i < kPagesPerExtent; i = stuck.next(i + 1)) copy_from_slot(e, i);
-  }
+  if (const PageSet back = e.aside.minus(e.writing); back.any()) bring_home(e, back);
   // What the kernel has no memory for just now waits at the end of its queue.
   if (e.away != Away::kNone) set_away(e, e.aside.minus(e.writing).none() ? Away::kNone : e.away);
   leave_slot_if_idle(e);

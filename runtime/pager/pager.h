@@ -129,6 +129,7 @@ class Pager {
   bool bring_back(Extent& e, unsigned i);
   bool copy_from_slot(Extent& e, unsigned i);
   void move_home(Extent& e, const PageSet& pages);
+  void bring_home(Extent& e, const PageSet& pages);
   bool grant_zeros(Extent& e, unsigned i);
   bool grant_whole(Extent& e);
   void grant_ahead(Address from);

@@ -389,11 +389,7 @@ void Pager::finish_write(Transfer& t, int32_t result) {
     store_.forget(e, all);  // whatever is in the file now, it is not to be trusted
   }
   // What a thread waits for, or what could not be written.
-  if (const PageSet home = e.aside & all; home.any()) {
-    move_home(e, home);
-    for (unsigned i = home.next(0); i < kPagesPerExtent; i = home.next(i + 1))
-      if (e.aside.test(i)) copy_from_slot(e, i);
-  }
+  if (const PageSet home = e.aside & all; home.any()) bring_home(e, home);
   leave_slot_if_idle(e);
 }
 

@@ -1,5 +1,4 @@
-// Tests of runtime/pager that fail on the day they were written: each is a bug of the pager, not of the test. Moved to
-// pager_test.cc when it passes.
+// Tests of runtime/pager that failed on the day they were written: each was a bug of the pager, and says what it was.
 #include <gtest/gtest.h>
 
 #include "pager_world.h"
