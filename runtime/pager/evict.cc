@@ -13,7 +13,8 @@ namespace ebb {
 namespace {
 
 constexpr unsigned kMaxWrites = 32;
-constexpr unsigned kMainShare = 8;              // of so many victims one is from the main queue, even while a scan runs
+constexpr unsigned kLeastShare = 512;           // of the main queue, when all that was probed there is in use
+constexpr uint64_t kProbeNs = 10'000'000;       // in limbo: longer than a thread waits for a processor
 constexpr uint64_t kStaleNs = 1'000'000'000;    // read ahead and not touched for so long: given up
 constexpr uint64_t kBlockedNs = 1'000'000'000;  // after a failed write, before the next try
 constexpr unsigned kLooks = 256;                // extents passed over in one search
@@ -46,7 +47,7 @@ bool Pager::make_room(Pages wanted) {
   // Nothing is on its way out and nothing can be (all is locked, or the store takes nothing): rather over the budget
   // than a program that hangs.
   if (!starved_since_ns_) starved_since_ns_ = now_ns_;
-  if (!transfers_ && now_ns_ - starved_since_ns_ > kPatienceNs) {
+  if (!transfers_ && !unripe_ && now_ns_ - starved_since_ns_ > kPatienceNs) {
     budget_.charge(wanted);
     gave_way_ = true;
     const int64_t over = -budget_.room();
@@ -94,17 +95,32 @@ bool Pager::evict_step() {
   if (drop_ready()) return true;
   if (!store_.byte_addressable() && writes_ >= kMaxWrites) return false;  // what else would go waits better at home
   Extent* oldest = limbo_.front();
-  const uint64_t probed = pages_covering(budget_.limit()).count / kPagesPerExtent / 32;
-  const uint64_t most = probed < 2 ? 2 : probed > 64 ? 64 : probed;
-  if (oldest && (oldest->urgent || limbo_.size() > most) && evict_aside(*oldest)) return true;
+  const uint64_t share = pages_covering(budget_.limit()).count / kPagesPerExtent / 8;
+  const uint64_t most = share < 2 ? 2 : share > 256 ? 256 : share;
+  if (oldest && ripe(*oldest) && evict_aside(*oldest)) return true;
+  if (limbo_.size() >= most) {
+    unripe_ = true;
+    return false;
+  }
   if (Extent* victim = slots_.all_used() ? nullptr : pick_victim()) {
     const bool urgent = victim->queue == Queue::kProbation;
     dequeue(*victim);
     if (move_aside(*victim, victim->evictable().minus(victim->writing), urgent)) return true;
     return true;  // not movable now; it waits at the end of the queue
   }
-  oldest = limbo_.front();
-  return oldest && evict_aside(*oldest);
+  unripe_ = !limbo_.empty();
+  return false;
+}
+
+// Whether what is in limbo had the time to be touched.
+bool Pager::ripe(const Extent& e) const { return e.urgent || run_ns_ - e.aside_since_ns >= kProbeNs; }
+
+// What a probe of the main queue found: as long as all of it is in use, a scan has no need to disturb it.
+void Pager::probed(bool in_use) {
+  if (in_use)
+    main_share_ = main_share_ < kLeastShare ? main_share_ + main_share_ / 8 : kLeastShare;
+  else if (main_share_ > kMainShare)
+    main_share_ = main_share_ / 2 > kMainShare ? main_share_ / 2 : kMainShare;
 }
 
 // Pages that were read before they were asked for and were not touched: free to drop.
@@ -124,6 +140,7 @@ bool Pager::evict_aside(Extent& e) {
     set_away(e, away);
     return false;
   }
+  if (e.away == Away::kLimbo && !e.urgent) probed(false);
   const PageSet pages = e.aside.minus(e.writing);
   PageSet dropped = pages & e.pristine, dirty;
   if (!e.read_ahead && dropped.any()) neighbours_.dropped(dropped.count());
@@ -240,7 +257,7 @@ Extent* Pager::pick_victim() {
   if (now_ns_ < store_blocked_until_ns_) return nullptr;
   const uint64_t keep = pages_covering(budget_.limit()).count / kPagesPerExtent / 8;
   const bool scan = probation_.size() > keep || main_.empty();
-  if (scan && (++turn_ % kMainShare || main_.empty())) {
+  if (scan && (++turn_ % main_share_ || main_.empty())) {
     for (uint64_t n = probation_.size() < kLooks ? probation_.size() : kLooks; n; --n) {
       Extent* e = probation_.front();
       probation_.remove(*e);

@@ -32,14 +32,19 @@ void Pager::read_faults() {
 }
 
 void Pager::serve_waiters() {
-  starved_ = false;
+  starved_ = stalled_ = false;
   size_t kept = 0;
   for (size_t i = 0; i < waiters_.size(); ++i) {
     const Waiter w = waiters_[i];
     gave_way_ = false;
     const bool served = serve(w);
-    if (Extent* e = table_.find(w.page)) keep(*e, served);
+    Extent* e = table_.find(w.page);
+    if (e) keep(*e, served);
     if (!served) {
+      if (e && !e->read_ahead && e->wanted.test(w.page.page_in_extent())) {
+        stalled_ = true;
+        random_ns_ = now_ns_;
+      }
       waiters_[kept++] = {w.page, w.since_ns, true};
       continue;
     }
@@ -74,6 +79,7 @@ bool Pager::serve(const Waiter& w) {
   }
   if (e->loading.test(i)) {
     e->wanted.set(i);
+    if (!w.seen && e->read_ahead) walked(*e, i, {0, kPagesPerExtent});
     return false;
   }
   if (e->aside.test(i)) return bring_back(*e, i);
@@ -95,6 +101,13 @@ void Pager::recheck(Extent& e, unsigned i) {
   ops_.wake(range_at(e.page(i), kPageSize));
 }
 
+// A walk came to page `i`, and finds `covered` there without another fault.
+void Pager::walked(const Extent& e, unsigned i, PageRun covered) {
+  const uint64_t base = e.base.value >> kPageShift;
+  Stream& s = loads_.observe(base + i);
+  if (s.hits) Streams::provided(s, s.direction > 0 ? base + covered.end() : base + covered.first - 1);
+}
+
 bool Pager::bring_back(Extent& e, unsigned i) {
   const bool ahead = e.pristine.test(i);
   if (e.writing.test(i)) return copy_from_slot(e, i);
@@ -105,10 +118,7 @@ bool Pager::bring_back(Extent& e, unsigned i) {
     const bool stream = e.read_ahead;
     if (stream) back = movable & e.pristine;
     else neighbours_.touched((back & e.pristine).count());
-    Stream& s = loads_.observe(e.page(i).value >> kPageShift);
-    const PageRun covered = stream ? PageRun{0, static_cast<unsigned>(kPagesPerExtent)} : block_of(i);
-    const uint64_t base = e.base.value >> kPageShift;
-    if (s.hits) Streams::provided(s, s.direction > 0 ? base + covered.end() : base + covered.first - 1);
+    walked(e, i, stream ? PageRun{0, kPagesPerExtent} : block_of(i));
   } else {
     // As many pages as are worth loading around a touched one. Once a quarter of what went aside is back the rest is
     // taken to be in use, too.
@@ -120,6 +130,7 @@ bool Pager::bring_back(Extent& e, unsigned i) {
       back = movable;
       if (e.heat < kMaxHeat) ++e.heat;
       e.skip = static_cast<uint8_t>((1u << e.heat) - 1);
+      probed(true);
     }
     budget_.counters().returned_bytes.fetch_add(to_bytes(back.pages()).count, std::memory_order_relaxed);
   }

@@ -7,6 +7,8 @@ namespace ebb {
 namespace {
 
 constexpr uint64_t kAskAgainNs = 500'000;        // something waits for room
+constexpr uint64_t kRipensNs = 2'000'000;        // what is in limbo may go
+constexpr unsigned kStalledRate = 8;             // so much slower limbo ages while a thread waits for the store
 constexpr uint64_t kSiblingsNs = 20'000'000;     // other processes of the job may need room
 constexpr uint64_t kNothingNs = 10'000'000'000;  // nobody does
 
@@ -32,8 +34,11 @@ Result<void> Pager::open(AddressRange slot_range, IoQueue* io) {
 }
 
 void Pager::step() {
+  const uint64_t before = now_ns_;
   now_ns_ = clock_.now_ns();
-  busy_ = gave_way_ = false;
+  // A thread that waits touches nothing: what it would have touched must not look unused.
+  run_ns_ += (now_ns_ - before) / (stalled_ ? kStalledRate : 1);
+  busy_ = gave_way_ = unripe_ = false;
   take_parked();
   reap();
   read_faults();
@@ -59,6 +64,7 @@ void Pager::step() {
 uint64_t Pager::idle_ns() const {
   if (busy_) return 0;
   if (starved_ || !waiters_.empty()) return kAskAgainNs;
+  if (unripe_) return kRipensNs;
   return budget_.shared() || budget_.room() < 0 ? kSiblingsNs : kNothingNs;
 }
 
@@ -81,7 +87,7 @@ void Pager::set_away(Extent& e, Away away, bool front) {
     e.urgent = false;
     return;
   }
-  e.aside_since_ns = now_ns_;
+  e.aside_since_ns = away == Away::kLimbo ? run_ns_ : now_ns_;
   AwayList& list = away == Away::kLimbo ? limbo_ : ready_;
   front ? list.push_front(e) : list.push_back(e);
 }

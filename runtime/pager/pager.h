@@ -110,6 +110,7 @@ class Pager {
   static constexpr unsigned kScratchPages = 64;
   static constexpr unsigned kParkedFaults = 64;
   static constexpr unsigned kAlone = 64;
+  static constexpr unsigned kMainShare = 8;
   static constexpr uint64_t kKeepNs = 20'000'000;  // what a thread may need to run again
   struct Waiter {
     Address page;
@@ -126,6 +127,7 @@ class Pager {
   void serve_waiters();
   bool serve(const Waiter& w);
   void keep(Extent& e, bool there);
+  void walked(const Extent& e, unsigned i, PageRun covered);
   bool bring_back(Extent& e, unsigned i);
   bool copy_from_slot(Extent& e, unsigned i);
   void move_home(Extent& e, const PageSet& pages);
@@ -165,6 +167,8 @@ class Pager {
   bool make_room(Pages wanted);
   bool evict_step();
   bool evict_aside(Extent& e);
+  bool ripe(const Extent& e) const;
+  void probed(bool in_use);
   bool write_out(Extent& e, const PageSet& dirty);
   bool write_piece(Extent& e, StoreEntry& entry, PageRun piece);
   void give_up_eviction(Extent& e);
@@ -216,6 +220,11 @@ class Pager {
   Pages ready_pages_{};   // read ahead, not yet touched
   int64_t cold_pages_ = 0;
   unsigned turn_ = 0;     // counts victims, for the share of the main queue
+  unsigned main_share_ = kMainShare;  // of so many victims one is from the main queue, even while a scan runs
+  uint64_t run_ns_ = 0;               // how long the program could show what it uses: the clock of limbo
+  uint64_t random_ns_ = 0;            // when a thread last waited for a page that no walk led to
+  bool stalled_ = false;              // one does now
+  bool unripe_ = false;               // room is wanted, and what is in limbo had no time yet
   uint64_t store_blocked_until_ns_ = 0;
   bool store_refuses_ = false;  // said once, until the budget is kept again
   uint64_t starved_since_ns_ = 0;  // since when a thread waits for room that nobody makes

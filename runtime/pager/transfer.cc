@@ -11,6 +11,8 @@ namespace {
 
 constexpr unsigned kPagesPerRequest = 512;  // 2 MiB: a whole extent arrives at once
 constexpr unsigned kMaxReads = 48;
+constexpr unsigned kMaxBeside = 2;             // read-ahead under way while threads wait for single pages: enough to keep
+constexpr uint64_t kBesideNs = 10'000'000;     // a device busy, and each behind the other adds its time to theirs
 constexpr unsigned kWorthWhole = kPagesPerExtent * 3 / 4;
 constexpr Pages kMaxAhead{8192};            // 32 MiB read ahead of all streams together
 constexpr unsigned kFirstAhead = 64;        // pages ahead of a young stream; doubles with every expected fault
@@ -85,10 +87,19 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     return done;
   }
   if (pages.count() == 1 && load_alone(e, i)) return false;
-  load(e, pages);
-  if (!e.loading.test(i) && e.cold().test(i)) load(e, PageSet::of({i, 1}));  // at least what is waited for
+  unsigned started = load(e, pages);
+  // No room for all of it: what is waited for and a little of the walk, which stays a walk.
+  for (unsigned part : {kFirstAhead, 1u}) {
+    if (started || e.loading.test(i) || !e.cold().test(i)) break;
+    e.read_ahead = sequential;
+    if (s.direction > 0) last = i + part < last ? i + part : last;
+    else first = i + 1 > first + part ? i + 1 - part : first;
+    if (part == 1) first = i, last = i + 1;
+    pages &= PageSet::of({first, last - first});
+    started = load(e, pages);
+  }
   // Only what was believed counts as provided: a walk by larger steps than a page must not pass for a dense one.
-  if (sequential && s.direction > 0) Streams::provided(s, page - i + last);
+  if (sequential && s.direction > 0 && started) Streams::provided(s, page - i + last);
   if (e.aside.test(i)) return bring_back(e, i);  // from memory: there already
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
@@ -196,8 +207,9 @@ void Pager::read_ahead(Stream& s) {
   const uint64_t most = share < kMaxAhead.count ? share : kMaxAhead.count;
   if (window > most) window = most;
   uint64_t page = s.direction > 0 ? s.next : s.next + 1;
+  const unsigned reads = now_ns_ - random_ns_ < kBesideNs ? kMaxBeside : kMaxReads;
   for (uint64_t seen = 0; seen < window;) {
-    if (reads_ >= kMaxReads || ready_pages_.count >= most || starved_) return;
+    if (reads_ >= reads || ready_pages_.count >= most || starved_) return;
     const uint64_t probe = s.direction > 0 ? page : page - 1;
     Extent* e = table_.find({probe << kPageShift});
     if (!e) return;

@@ -8,6 +8,7 @@ namespace ebb {
 
 struct Stream {
   uint64_t next = 0;   // the page at which the walk should fault next
+  uint64_t last = 0;   // the page at which it faulted last
   uint64_t used = 0;   // when it last advanced, in observations
   uint32_t hits = 0;   // faults in a row that came where they were expected
   int8_t direction = 1;
@@ -24,10 +25,12 @@ class Streams {
   static constexpr uint32_t kBelieved = 2;
 
   // A fault at `page`. The stream it belongs to, a new one (hits == 0) if to none. Valid until the next observe().
+  // A fault that is told again, because it had to wait, is the same fault.
   Stream& observe(uint64_t page) {
     ++clock_;
     Stream* oldest = &streams_[0];
     for (Stream& s : streams_) {
+      if (s.active && s.last == page) return s;
       if (s.active && expected(s, page)) return advance(s, page);
       if (!s.active || (oldest->active && s.used < oldest->used)) oldest = &s;
     }
@@ -38,7 +41,7 @@ class Streams {
         return advance(s, page);
       }
     }
-    *oldest = {page + 1, clock_, 0, 1, true};
+    *oldest = {page + 1, page, clock_, 0, 1, true};
     return *oldest;
   }
   // The walk's next fault is expected at `page`: what is before it has been provided.
@@ -56,6 +59,7 @@ class Streams {
   }
   Stream& advance(Stream& s, uint64_t page) {
     s.next = s.direction > 0 ? page + 1 : (page ? page - 1 : 0);
+    s.last = page;
     s.used = clock_;
     if (s.hits < UINT32_MAX) ++s.hits;
     return s;

@@ -63,7 +63,7 @@ struct Extent {
   uint16_t frozen = 0;       // a hook works on it: nothing new starts
   uint32_t held = 0;         // hooks that run on a stack in it; atomic, without the lock: never evicted meanwhile
   uint16_t touches = 0;      // pages returned from limbo since it went aside
-  uint64_t aside_since_ns = 0;
+  uint64_t aside_since_ns = 0;  // in limbo by the clock of limbo, which stands while threads wait
   uint64_t keep_until_ns = 0;  // not evicted before: given over the budget to a thread that has to run first
 
   Queue queue = Queue::kNone;
