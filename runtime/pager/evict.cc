@@ -109,7 +109,10 @@ bool Pager::evict_step() {
     return true;  // not movable now; it waits at the end of the queue
   }
   unripe_ = !limbo_.empty();
-  return false;
+  if (unripe_) return false;
+  // Nothing but what was read ahead is left to take from, or it has all the slots.
+  Extent* ahead = ready_.front();
+  return ahead && evict_aside(*ahead);
 }
 
 // Whether what is in limbo had the time to be touched.
@@ -143,7 +146,10 @@ bool Pager::evict_aside(Extent& e) {
   if (e.away == Away::kLimbo && !e.urgent) probed(false);
   const PageSet pages = e.aside.minus(e.writing);
   PageSet dropped = pages & e.pristine, dirty;
-  if (!e.read_ahead && dropped.any()) neighbours_.dropped(dropped.count());
+  const PageSet samples = e.sample & pages;
+  if (!e.read_ahead) neighbours_.dropped((samples & e.pristine).count());
+  in_use_.dropped(samples.minus(e.pristine).count());
+  e.sample.remove(samples);
   PageSet zero;
   pages.minus(dropped).for_each_run([&](PageRun run) {
     view(e, run, [&](PageRun part, const char* page) {
@@ -160,6 +166,8 @@ bool Pager::evict_aside(Extent& e) {
       }
     });
   });
+  // What was given and is still zero was not used; what is written for the first time was.
+  fresh_.judged(dirty.minus(e.stored).count(), zero.minus(e.stored).count());
   store_.forget(e, zero);
   const PageSet gone = dropped | zero;
   e.aside.remove(gone);
@@ -353,6 +361,7 @@ bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
   e.huge = false;
   e.resident.remove(moved);
   e.aside |= moved;
+  e.sample.remove(moved);
   e.urgent = urgent;
   e.touches = 0;
   if (stuck.any()) e.skip = 8;  // pinned, or in a mapping that the kernel will not move from

@@ -11,6 +11,7 @@ namespace {
 alignas(kPageSize) constinit const char kZeros[kPagesPerBlock * kPageSize] = {};
 
 constexpr uint8_t kMaxHeat = 5;
+constexpr uint64_t kMoreTimeNs = 1'000'000;  // in limbo, for every touch of an extent there: each costs the program time
 
 PageRun block_of(unsigned i, unsigned pages = kPagesPerBlock) {
   return {static_cast<unsigned>(align_down(i, pages)), pages};
@@ -108,26 +109,53 @@ void Pager::walked(const Extent& e, unsigned i, PageRun covered) {
   if (s.hits) Streams::provided(s, s.direction > 0 ? base + covered.end() : base + covered.first - 1);
 }
 
+// What returns with page `i` of its group: all but the sample, unless that is what was touched.
+PageSet Pager::group_without_sample(Extent& e, unsigned i, const PageSet& group, const PageSet& samples, Neighbours& judge) {
+  if (!samples.test(i)) return group.minus(samples);
+  judge.touched(1);
+  e.sample.remove(group);
+  return group;
+}
+
+// One of `pages` other than `i` is to be touched itself before it counts as used.
+void Pager::take_sample(Extent& e, const PageSet& pages, unsigned i, Neighbours& judge) {
+  PageSet others = pages;
+  others.clear(i);
+  unsigned sample = others.next(0);
+  for (unsigned n = judge.pick(others.count()); n; --n) sample = others.next(sample + 1);
+  e.sample.set(sample);
+}
+
 bool Pager::bring_back(Extent& e, unsigned i) {
   const bool ahead = e.pristine.test(i);
   if (e.writing.test(i)) return copy_from_slot(e, i);
 
   const PageSet movable = e.aside.minus(e.writing);
-  PageSet back = movable & PageSet::of(block_of(i));
+  PageSet back;
   if (ahead) {
-    const bool stream = e.read_ahead;
-    if (stream) back = movable & e.pristine;
-    else neighbours_.touched((back & e.pristine).count());
-    walked(e, i, stream ? PageRun{0, kPagesPerExtent} : block_of(i));
+    PageRun covered = {0, kPagesPerExtent};
+    if (e.read_ahead) {
+      back = movable & e.pristine;
+    } else {
+      covered = block_of(i, neighbours_.group());
+      back = group_without_sample(e, i, movable & PageSet::of(covered), e.sample & e.pristine, neighbours_);
+    }
+    walked(e, i, covered);
   } else {
-    // As many pages as are worth loading around a touched one. Once a quarter of what went aside is back the rest is
-    // taken to be in use, too.
-    back = movable & PageSet::of(block_of(i, neighbours_.window()));
+    // Once a quarter of what went aside is back the extent is in use, and has more time until it is looked at again.
+    const PageSet all = movable.minus(e.pristine);
+    if (slots_.whole(e.slot) && movable.full()) {
+      back = movable;  // a huge page returns as one: taking it apart costs more than its coldest pages are worth
+    } else {
+      const PageRun around = block_of(i, in_use_.window_of_miss());
+      const PageSet group = all & PageSet::of(around);
+      if (!(e.sample & group).any() && group.count() > 1) take_sample(e, group, i, in_use_);
+      back = group_without_sample(e, i, group, e.sample.minus(e.pristine), in_use_);
+      if (run_ns_ - e.aside_since_ns > kMoreTimeNs) e.aside_since_ns += kMoreTimeNs;
+    }
+    const bool was = e.touches * 3 >= e.aside.count();
     e.touches = static_cast<uint16_t>(e.touches + back.count());
-    // A huge page comes back as one: taking it apart costs more than its coldest pages are worth.
-    const bool as_one = slots_.whole(e.slot) && movable.full();
-    if (as_one || e.touches * 3 >= e.aside.count()) {
-      back = movable;
+    if (!was && (back == movable || e.touches * 3 >= e.aside.count())) {
       if (e.heat < kMaxHeat) ++e.heat;
       e.skip = static_cast<uint8_t>((1u << e.heat) - 1);
       probed(true);
@@ -266,7 +294,7 @@ bool Pager::grant_zeros(Extent& e, unsigned i) {
     if (s.hits >= Streams::kBelieved) grant_ahead(e.base + kExtentSize);
     return true;
   }
-  const PageRun gap = (e.empty() & PageSet::of(block_of(i))).next_run(i);
+  const PageRun gap = (e.empty() & PageSet::of(block_of(i, fresh_.window_of_miss()))).next_run(i);
   PageRun run = {i, gap.first == i ? gap.count : 1};
   if (!make_room({run.count})) {
     run.count = 1;

@@ -128,6 +128,8 @@ class Pager {
   bool serve(const Waiter& w);
   void keep(Extent& e, bool there);
   void walked(const Extent& e, unsigned i, PageRun covered);
+  PageSet group_without_sample(Extent& e, unsigned i, const PageSet& group, const PageSet& samples, Neighbours& judge);
+  void take_sample(Extent& e, const PageSet& pages, unsigned i, Neighbours& judge);
   bool bring_back(Extent& e, unsigned i);
   bool copy_from_slot(Extent& e, unsigned i);
   void move_home(Extent& e, const PageSet& pages);
@@ -143,6 +145,7 @@ class Pager {
 
   // transfer.cc
   bool demand_load(Extent& e, unsigned i);
+  void take_samples(Extent& e, const PageSet& pages, unsigned i);
   unsigned load(Extent& e, const PageSet& pages);
   bool take_load_slot(Extent& e, const PageSet& pages);
   void drop_beside(Extent& e);
@@ -208,7 +211,9 @@ class Pager {
   AwayList limbo_;  // out of sight, to be evicted unless touched
   AwayList ready_;  // out of sight, read before it was asked for
   Streams loads_, fills_;
-  Neighbours neighbours_;
+  Neighbours neighbours_;  // of pages that are read
+  Neighbours in_use_;      // of pages that are touched in limbo
+  Neighbours fresh_{kPagesPerBlock};  // of pages that are given for the first time
   Transfer* free_transfers_ = nullptr;
   char* scratch_ = nullptr;       // kScratchPages, for view()
   char* alone_ = nullptr;         // kAlone pages

@@ -15,7 +15,6 @@ constexpr unsigned kMaxBeside = 2;             // read-ahead under way while thr
 constexpr uint64_t kBesideNs = 10'000'000;     // a device busy, and each behind the other adds its time to theirs
 constexpr unsigned kWorthWhole = kPagesPerExtent * 3 / 4;
 constexpr Pages kMaxAhead{8192};            // 32 MiB read ahead of all streams together
-constexpr unsigned kFirstAhead = 64;        // pages ahead of a young stream; doubles with every expected fault
 
 }  // namespace
 
@@ -58,17 +57,19 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   unsigned first = i, last = i + 1;
   bool beside = true;
   if (sequential) drop_beside(e);
-  if (sequential && s.direction > 0) {
-    last = kPagesPerExtent;
-    e.read_ahead = true;
-  } else if (sequential) {
-    first = 0;
+  if (sequential) {
+    const uint64_t most = Streams::earned(s);
+    if (s.direction > 0)
+      last = most < kPagesPerExtent - i ? i + static_cast<unsigned>(most) : kPagesPerExtent;
+    else
+      first = most < i ? i - static_cast<unsigned>(most) : 0;
     e.read_ahead = true;
   } else {
     beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
     beside ? neighbours_.beside() : neighbours_.alone();
-    first = static_cast<unsigned>(align_down(i, neighbours_.window()));
-    last = first + neighbours_.window();
+    const unsigned window = neighbours_.window_of_miss();
+    first = static_cast<unsigned>(align_down(i, window));
+    last = first + window;
   }
   PageSet pages = e.cold() & PageSet::of({first, last - first});
   if (store_.byte_addressable() && !worth_whole(e, pages)) {
@@ -88,13 +89,13 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   }
   if (pages.count() == 1 && load_alone(e, i)) return false;
   unsigned started = load(e, pages);
+  if (!sequential && started) take_samples(e, pages & e.loading, i);
   // No room for all of it: what is waited for and a little of the walk, which stays a walk.
-  for (unsigned part : {kFirstAhead, 1u}) {
+  for (unsigned part : {64u, 1u}) {
     if (started || e.loading.test(i) || !e.cold().test(i)) break;
     e.read_ahead = sequential;
-    if (s.direction > 0) last = i + part < last ? i + part : last;
-    else first = i + 1 > first + part ? i + 1 - part : first;
-    if (part == 1) first = i, last = i + 1;
+    if (s.direction > 0 || part == 1) last = i + part < last ? i + part : last;
+    if (s.direction < 0 || part == 1) first = i + 1 > first + part ? i + 1 - part : first;
     pages &= PageSet::of({first, last - first});
     started = load(e, pages);
   }
@@ -103,6 +104,19 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   if (e.aside.test(i)) return bring_back(e, i);  // from memory: there already
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
+}
+
+// Of each group that was loaded beside page `i`, one page that is to be touched itself before it counts as used.
+void Pager::take_samples(Extent& e, const PageSet& pages, unsigned i) {
+  PageSet beside = pages;
+  beside.clear(i);
+  e.sample.remove(pages);
+  const unsigned group = neighbours_.group();
+  for (unsigned at = beside.next(0); at < kPagesPerExtent;) {
+    const unsigned first = static_cast<unsigned>(align_down(at, group));
+    take_sample(e, beside & PageSet::of({first, group}), i, neighbours_);
+    at = beside.next(first + group);
+  }
 }
 
 // From memory: hashed where it lies, copied to its place. The pages are charged.
@@ -201,8 +215,7 @@ void Pager::read_ahead() {
 
 // Keeps a window in front of a walk loading or ready. Stops at what is not managed.
 void Pager::read_ahead(Stream& s) {
-  const unsigned doublings = s.hits < 7 ? s.hits : 7;
-  uint64_t window = uint64_t{kFirstAhead} << doublings;
+  uint64_t window = Streams::earned(s);
   const uint64_t share = pages_covering(budget_.limit()).count / 16;
   const uint64_t most = share < kMaxAhead.count ? share : kMaxAhead.count;
   if (window > most) window = most;
@@ -214,8 +227,14 @@ void Pager::read_ahead(Stream& s) {
     Extent* e = table_.find({probe << kPageShift});
     if (!e) return;
     const uint64_t base = e->base.value >> kPageShift;
-    const unsigned first = s.direction > 0 ? static_cast<unsigned>(page - base) : 0;
-    const unsigned last = s.direction > 0 ? static_cast<unsigned>(kPagesPerExtent) : static_cast<unsigned>(page - base);
+    // A young walk gets parts of extents.
+    const uint64_t left = window - seen;
+    unsigned first = s.direction > 0 ? static_cast<unsigned>(page - base) : 0;
+    unsigned last = s.direction > 0 ? static_cast<unsigned>(kPagesPerExtent) : static_cast<unsigned>(page - base);
+    if (left < last - first) {
+      if (s.direction > 0) last = first + static_cast<unsigned>(left);
+      else first = last - static_cast<unsigned>(left);
+    }
     if (e->managed.none()) return;
     if (e->armed && !e->frozen) {
       drop_beside(*e);
@@ -235,7 +254,7 @@ void Pager::read_ahead(Stream& s) {
       }
     }
     seen += last - first;
-    page = s.direction > 0 ? base + kPagesPerExtent : base;
+    page = s.direction > 0 ? base + last : base + first;
   }
 }
 

@@ -1,6 +1,7 @@
 // Neighbours: how many pages around a randomly touched one are worth loading with it. What was loaded beside waits out
-// of sight, so that a touch of it is seen: the share of neighbours that were touched before they were dropped decides.
-// A pure decision over counters.
+// of sight, so that a touch of it is seen; it returns in groups, so that a dense use does not pay for each page. One page
+// of each group, the sample, returns only when it is touched itself: the share of samples that were, before they had to
+// go, is the share of neighbours that were worth it. A pure decision over counters.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +10,26 @@ namespace ebb {
 
 class Neighbours {
  public:
-  // Pages to load around a fault, a power of two: 1, 4 or 16.
+  static constexpr unsigned kMost = 256;
+
+  constexpr explicit Neighbours(unsigned most = kMost) : most_(most) {}
+
+  // Pages to load around a fault: 1, 4, 16, 64 or 256.
   unsigned window() const { return window_; }
-  void touched(unsigned pages) { note(pages, pages); }
-  void dropped(unsigned pages) { note(0, pages); }
-  // A fault right beside memory that is there: the only sign of locality while the window is one page.
+  // The same for a miss that is about to be loaded: now and then a few pages while one is the rule, to learn whether it
+  // still should be.
+  unsigned window_of_miss() { return window_ == 1 && ++misses_ % kTried == 0 ? 4 : window_; }
+  // How many pages return together with one of them, a power of two.
+  unsigned group() const { return window_ > 64 ? window_ / 4 : 16; }
+  // Which of `count` pages of a group is its sample.
+  unsigned pick(unsigned count) {
+    random_ = random_ * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX generator
+    return static_cast<unsigned>((random_ >> 33) % count);
+  }
+  void touched(unsigned samples) { judged(samples, 0); }
+  void dropped(unsigned samples) { judged(0, samples); }
+  void judged(unsigned touched, unsigned untouched) { note(touched, touched + untouched); }
+  // A fault right beside memory that is there: the quick sign of locality while the window is one page.
   void beside() {
     if (window_ == 1 && ++beside_ >= kBeside) {
       window_ = 4;
@@ -23,23 +39,27 @@ class Neighbours {
   void alone() { beside_ = 0; }
 
  private:
-  static constexpr unsigned kJudged = 256;  // pages between two decisions
+  static constexpr unsigned kJudged = 24;  // samples between two decisions
   static constexpr unsigned kBeside = 8;
+  static constexpr unsigned kTried = 32;
 
+  // A neighbour that nobody touches takes the place of a page that somebody will, so half of them have to be used; and
+  // nearly all before a request grows so large that the next one waits for it.
   void note(unsigned good, unsigned all) {
     touched_ += good;
     judged_ += all;
     if (judged_ < kJudged) return;
-    // A neighbour costs a sixteenth of the request that it saves: worth it from about one in eight on.
-    if (touched_ * 4 >= judged_)
-      window_ = window_ < 16 ? window_ * 4 : 16;
-    else if (touched_ * 8 < judged_)
+    if (touched_ * 4 >= judged_ * (window_ < 16 ? 2u : 3u))
+      window_ = window_ < most_ ? window_ * 4 : most_;
+    else if (touched_ * 4 < judged_ * (window_ <= 16 ? 1u : 2u))
       window_ = window_ > 1 ? window_ / 4 : 1;
     touched_ = judged_ = 0;
   }
 
+  unsigned most_;
   unsigned window_ = 16;
-  unsigned touched_ = 0, judged_ = 0, beside_ = 0;
+  unsigned touched_ = 0, judged_ = 0, beside_ = 0, misses_ = 0;
+  uint64_t random_ = 1;
 };
 
 }  // namespace ebb

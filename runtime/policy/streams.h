@@ -23,6 +23,7 @@ class Streams {
   static constexpr uint64_t kSlack = 4;
   // A walk is believed after this many expected faults.
   static constexpr uint32_t kBelieved = 2;
+  static constexpr uint32_t kMostDoublings = 12;  // 32 MiB
 
   // A fault at `page`. The stream it belongs to, a new one (hits == 0) if to none. Valid until the next observe().
   // A fault that is told again, because it had to wait, is the same fault.
@@ -44,6 +45,9 @@ class Streams {
     *oldest = {page + 1, page, clock_, 0, 1, true};
     return *oldest;
   }
+  // How many pages ahead of it a walk has earned: few while it may be no more than a row of a matrix, twice as many with
+  // every fault that comes where it was expected.
+  static uint64_t earned(const Stream& s) { return uint64_t{2} << (s.hits < kMostDoublings ? s.hits : kMostDoublings); }
   // The walk's next fault is expected at `page`: what is before it has been provided.
   static void provided(Stream& s, uint64_t page) { s.next = page; }
 

@@ -39,6 +39,7 @@ struct Extent {
   PageSet resident;
   PageSet aside;
   PageSet pristine;  // subset of aside: as loaded, the program has not seen it since
+  PageSet sample;    // where aside: counts as used only when it is touched itself (see policy/neighbours.h)
   PageSet writing;   // the slot's page is on its way to the store, and stays until it is there
   PageSet loading;
   PageSet wanted;    // subset of loading and writing: a thread waits for it

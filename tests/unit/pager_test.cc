@@ -132,7 +132,7 @@ TEST_P(PagerTest, WhatAHookWorksOnStaysAsItIs) {
   EXPECT_EQ(waiting->aside, aside);
   EXPECT_TRUE(w.pager.settled(range));
   w.pager.thaw(range);
-  for (int n = 0; n < 100; ++n) w.step();
+  for (int n = 0; n < 100; ++n) w.step(1'000'000);
   EXPECT_TRUE(waiting->aside.none()) << "it goes afterwards";
   w.control->budget.store(to_bytes({2048}).count);
   w.expect_all(a, 1);
@@ -363,6 +363,9 @@ TEST_P(PagerTest, WhatIsForgottenReadsAsZerosInEveryCondition) {
   w.k.io.order = FakeIo::Order::kHeld;
   w.k.pages.touch(page(a, 3000), false, 2);
   for (int n = 0; n < 3; ++n) w.step();
+  w.control->budget.store(to_bytes({1500}).count);
+  w.strict = false;
+  for (int n = 0; n < 3; ++n) w.step();
   PageSet conditions[3];
   w.table.for_each(a, [&](Extent& e) {
     conditions[0] |= e.resident;
@@ -456,6 +459,7 @@ TEST_P(PagerDiskTest, AFailedWriteKeepsThePageAndIsMadeAgainLater) {
   w.k.io.script = [](const IoRequest& r) { return r.write ? -EIO : 0; };
   w.write_all(part(a, 0, 1024), 7000);
   w.squeeze({640});
+  for (int n = 0; n < 100; ++n) w.step(1'000'000);
   EXPECT_GT(w.counters().write_errors.load(), 0u);
   EXPECT_NE(std::strstr(w.control->message[0].text, "EIO"), nullptr) << w.control->message[0].text;
   EXPECT_EQ(w.k.pages.resident(part(a, 0, 1024)), Pages{1024});

@@ -69,7 +69,7 @@ TEST(Streams, AWalkThatEndedIsNotRecentForLong) {
 TEST(Neighbours, WindowFollowsUse) {
   Neighbours n;
   EXPECT_EQ(n.window(), 16u);
-  for (unsigned i = 0; i < 10; ++i) n.dropped(256);
+  for (unsigned i = 0; i < 10; ++i) n.dropped(24);
   EXPECT_EQ(n.window(), 1u);
   for (unsigned i = 0; i < 10; ++i) {
     n.beside();
@@ -77,22 +77,51 @@ TEST(Neighbours, WindowFollowsUse) {
   }
   EXPECT_EQ(n.window(), 1u) << "not in a row";
   for (unsigned i = 0; i < 8; ++i) n.beside();
-  EXPECT_EQ(n.window(), 4u);
-  n.touched(256);
-  EXPECT_EQ(n.window(), 16u);
-  n.touched(256);
-  EXPECT_EQ(n.window(), 16u);
+  for (unsigned window : {4u, 16u, 64u, 256u, 256u}) {
+    EXPECT_EQ(n.window(), window);
+    EXPECT_LE(n.group(), n.window() < 16 ? 16 : n.window());
+    n.touched(24);
+  }
 }
 
 TEST(Neighbours, InBetweenNothingChanges) {
   Neighbours n;
-  n.dropped(256);
+  n.dropped(24);
   ASSERT_EQ(n.window(), 4u);
   for (int round = 0; round < 10; ++round) {
-    n.touched(48);  // 3 in 16
-    n.dropped(208);
+    n.touched(8);  // a third
+    n.dropped(16);
     EXPECT_EQ(n.window(), 4u);
   }
+}
+
+TEST(Neighbours, ALargeWindowHasToEarnItsPlace) {
+  Neighbours n;
+  n.touched(24);
+  ASSERT_EQ(n.window(), 64u);
+  n.touched(11);
+  n.dropped(13);
+  EXPECT_EQ(n.window(), 16u) << "less than half";
+  n.touched(14);
+  n.dropped(10);
+  EXPECT_EQ(n.window(), 16u) << "more than half is not enough to grow";
+}
+
+TEST(Neighbours, ASinglePageIsDoubtedNowAndThen) {
+  Neighbours n;
+  for (unsigned i = 0; i < 2; ++i) n.dropped(24);
+  ASSERT_EQ(n.window(), 1u);
+  unsigned more = 0;
+  for (unsigned i = 0; i < 320; ++i) more += n.window_of_miss() > 1;
+  EXPECT_EQ(more, 10u);
+  EXPECT_EQ(n.window(), 1u);
+}
+
+TEST(Neighbours, SamplesAreSpread) {
+  Neighbours n;
+  unsigned seen[15] = {};
+  for (unsigned i = 0; i < 15000; ++i) ++seen[n.pick(15)];
+  for (unsigned count : seen) EXPECT_NEAR(count, 1000, 200);
 }
 
 }  // namespace
