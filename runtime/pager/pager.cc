@@ -80,6 +80,12 @@ void Pager::dequeue(Extent& e) {
   e.queue = Queue::kNone;
 }
 
+// It is used otherwise than by a scan, too.
+void Pager::promote(Extent& e) {
+  dequeue(e);
+  enqueue(e, Queue::kMain);
+}
+
 void Pager::set_away(Extent& e, Away away, bool front) {
   if (e.away != Away::kNone) (e.away == Away::kLimbo ? limbo_ : ready_).remove(e);
   e.away = away;

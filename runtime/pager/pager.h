@@ -188,6 +188,7 @@ class Pager {
   // queues
   void enqueue(Extent& e, Queue q);
   void dequeue(Extent& e);
+  void promote(Extent& e);
   void touch_cold_count(int64_t pages);
   Errno arm_extent(Extent& e);
   void disarm_extent(Extent& e);

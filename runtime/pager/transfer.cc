@@ -56,14 +56,14 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   const bool sequential = s.hits >= Streams::kBelieved;
   unsigned first = i, last = i + 1;
   bool beside = true;
-  if (sequential) drop_beside(e);
+  const bool scan = s.hits >= Streams::kProven;
+  if (scan) drop_beside(e);
   if (sequential) {
     const uint64_t most = Streams::earned(s);
     if (s.direction > 0)
       last = most < kPagesPerExtent - i ? i + static_cast<unsigned>(most) : kPagesPerExtent;
     else
       first = most < i ? i - static_cast<unsigned>(most) : 0;
-    e.read_ahead = true;
   } else {
     beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
     beside ? neighbours_.beside() : neighbours_.alone();
@@ -71,6 +71,10 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     first = static_cast<unsigned>(align_down(i, window));
     last = first + window;
   }
+  if (scan)
+    e.read_ahead = true;
+  else if (e.queue == Queue::kProbation)
+    promote(e);
   PageSet pages = e.cold() & PageSet::of({first, last - first});
   if (store_.byte_addressable() && !worth_whole(e, pages)) {
     // No latency to hide: copy what is next to it and let the thread go.
@@ -93,7 +97,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   // No room for all of it: what is waited for and a little of the walk, which stays a walk.
   for (unsigned part : {64u, 1u}) {
     if (started || e.loading.test(i) || !e.cold().test(i)) break;
-    e.read_ahead = sequential;
+    e.read_ahead = scan;
     if (s.direction > 0 || part == 1) last = i + part < last ? i + part : last;
     if (s.direction < 0 || part == 1) first = i + 1 > first + part ? i + 1 - part : first;
     pages &= PageSet::of({first, last - first});
@@ -210,7 +214,7 @@ unsigned Pager::load(Extent& e, const PageSet& pages) {
 void Pager::read_ahead() {
   if (draining_) return;
   for (Stream& s : loads_)
-    if (s.hits >= Streams::kBelieved && loads_.recent(s)) read_ahead(s);
+    if (s.hits >= Streams::kProven && loads_.recent(s)) read_ahead(s);
 }
 
 // Keeps a window in front of a walk loading or ready. Stops at what is not managed.

@@ -23,6 +23,8 @@ class Streams {
   static constexpr uint64_t kSlack = 4;
   // A walk is believed after this many expected faults.
   static constexpr uint32_t kBelieved = 2;
+  // And counts as a scan, whose pages are the first to go, after this many.
+  static constexpr uint32_t kProven = 5;
   static constexpr uint32_t kMostDoublings = 12;  // 32 MiB
 
   // A fault at `page`. The stream it belongs to, a new one (hits == 0) if to none. Valid until the next observe().
