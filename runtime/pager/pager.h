@@ -18,6 +18,7 @@
 #include "pager/slots.h"
 #include "policy/neighbours.h"
 #include "policy/streams.h"
+#include "policy/strides.h"
 #include "space/extent_table.h"
 #include "store/store.h"
 
@@ -146,6 +147,8 @@ class Pager {
   // transfer.cc
   bool demand_load(Extent& e, unsigned i);
   void take_samples(Extent& e, const PageSet& pages, unsigned i);
+  bool load_step(Extent& e, unsigned i);
+  void load_steps(Stride& s);
   unsigned load(Extent& e, const PageSet& pages);
   bool take_load_slot(Extent& e, const PageSet& pages);
   void drop_beside(Extent& e);
@@ -212,6 +215,7 @@ class Pager {
   AwayList limbo_;  // out of sight, to be evicted unless touched
   AwayList ready_;  // out of sight, read before it was asked for
   Streams loads_, fills_;
+  Strides strides_;
   Neighbours neighbours_;  // of pages that are read
   Neighbours in_use_;      // of pages that are touched in limbo
   Neighbours fresh_{kPagesPerBlock};  // of pages that are given for the first time

@@ -56,6 +56,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   const bool sequential = s.hits >= Streams::kBelieved;
   unsigned first = i, last = i + 1;
   bool beside = true;
+  Stride* stride = nullptr;
   const bool scan = s.hits >= Streams::kProven;
   if (scan) drop_beside(e);
   if (sequential) {
@@ -66,16 +67,26 @@ bool Pager::demand_load(Extent& e, unsigned i) {
       first = most < i ? i - static_cast<unsigned>(most) : 0;
   } else {
     beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
-    beside ? neighbours_.beside() : neighbours_.alone();
-    const unsigned window = neighbours_.window_of_miss();
-    first = static_cast<unsigned>(align_down(i, window));
-    last = first + window;
+    stride = &strides_.observe(page);
+    if (Strides::steps(*stride) == 0) {
+      stride = nullptr;
+      beside ? neighbours_.beside() : neighbours_.alone();
+      const unsigned window = neighbours_.window_of_miss();
+      first = static_cast<unsigned>(align_down(i, window));
+      last = first + window;
+    }
   }
   if (scan)
     e.read_ahead = true;
   else if (e.queue == Queue::kProbation)
     promote(e);
   PageSet pages = e.cold() & PageSet::of({first, last - first});
+  if (stride) {
+    const bool there = load_step(e, i);
+    if (there || e.loading.test(i)) load_steps(*stride);
+    if (e.loading.test(i)) e.wanted.set(i);
+    return there;
+  }
   if (store_.byte_addressable() && !worth_whole(e, pages)) {
     // No latency to hide: copy what is next to it and let the thread go.
     PageRun run = pages.next_run(i);
@@ -108,6 +119,25 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   if (e.aside.test(i)) return bring_back(e, i);  // from memory: there already
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
+}
+
+// A page of a walk by a constant step, alone and directly to its place. True when it is there.
+bool Pager::load_step(Extent& e, unsigned i) {
+  if (!store_.byte_addressable()) return (void)load_alone(e, i), false;
+  return make_room({1}) && load_mapped(e, {i, 1});
+}
+
+// The next steps of such a walk, as far as there is free room.
+void Pager::load_steps(Stride& s) {
+  const unsigned most = Strides::steps(s);
+  for (s.given = 0; s.given < most; ++s.given) {
+    const uint64_t page = s.last + static_cast<uint64_t>(s.step) * (s.given + 1);
+    Extent* e = table_.find({page << kPageShift});
+    const unsigned i = static_cast<unsigned>(page % kPagesPerExtent);
+    if (!e || !e->managed.test(i)) return;
+    if (!e->armed || e->frozen || !e->cold().test(i)) continue;  // there already
+    if (budget_.room() < static_cast<int64_t>(kPagesPerBlock) || !(load_step(*e, i) || e->loading.test(i))) return;
+  }
 }
 
 // Of each group that was loaded beside page `i`, one page that is to be touched itself before it counts as used.
