@@ -80,7 +80,7 @@ bool Pager::serve(const Waiter& w) {
   }
   if (e->loading.test(i)) {
     e->wanted.set(i);
-    if (!w.seen && e->read_ahead) walked(*e, i, {0, kPagesPerExtent});
+    if (!w.seen && e->read_ahead) walked(*e, i, e->loading | e->resident | e->pristine);
     return false;
   }
   if (e->aside.test(i)) return bring_back(*e, i);
@@ -102,11 +102,15 @@ void Pager::recheck(Extent& e, unsigned i) {
   ops_.wake(range_at(e.page(i), kPageSize));
 }
 
-// A walk came to page `i`, and finds `covered` there without another fault.
-void Pager::walked(const Extent& e, unsigned i, PageRun covered) {
+// A walk came to page `i`, and finds those of `there` that follow without another fault.
+void Pager::walked(const Extent& e, unsigned i, const PageSet& there) {
   const uint64_t base = e.base.value >> kPageShift;
+  if (loads_.provided(base + i)) return;
   Stream& s = loads_.observe(base + i);
-  if (s.hits) Streams::provided(s, s.direction > 0 ? base + covered.end() : base + covered.first - 1);
+  if (!s.hits) return;
+  unsigned first = i;
+  while (first && there.test(first - 1)) --first;
+  Streams::provided(s, s.direction > 0 ? base + there.next_gap(i) : base + first - 1);
 }
 
 // What returns with page `i` of its group: all but the sample, unless that is what was touched.
@@ -133,14 +137,12 @@ bool Pager::bring_back(Extent& e, unsigned i) {
   const PageSet movable = e.aside.minus(e.writing);
   PageSet back;
   if (ahead) {
-    PageRun covered = {0, kPagesPerExtent};
-    if (e.read_ahead) {
-      back = movable & e.pristine;
-    } else {
-      covered = block_of(i, neighbours_.group());
-      back = group_without_sample(e, i, movable & PageSet::of(covered), e.sample & e.pristine, neighbours_);
+    back = movable & e.pristine;
+    if (!e.read_ahead) {
+      const PageSet group = movable & PageSet::of(block_of(i, neighbours_.group()));
+      back = group_without_sample(e, i, group, e.sample & e.pristine, neighbours_);
     }
-    walked(e, i, covered);
+    walked(e, i, back | e.resident);
   } else {
     // Once a quarter of what went aside is back the extent is in use, and has more time until it is looked at again.
     const PageSet all = movable.minus(e.pristine);

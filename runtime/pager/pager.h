@@ -128,7 +128,7 @@ class Pager {
   void serve_waiters();
   bool serve(const Waiter& w);
   void keep(Extent& e, bool there);
-  void walked(const Extent& e, unsigned i, PageRun covered);
+  void walked(const Extent& e, unsigned i, const PageSet& there);
   PageSet group_without_sample(Extent& e, unsigned i, const PageSet& group, const PageSet& samples, Neighbours& judge);
   void take_sample(Extent& e, const PageSet& pages, unsigned i, Neighbours& judge);
   bool bring_back(Extent& e, unsigned i);

@@ -115,7 +115,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     started = load(e, pages);
   }
   // Only what was believed counts as provided: a walk by larger steps than a page must not pass for a dense one.
-  if (sequential && s.direction > 0 && started) Streams::provided(s, page - i + last);
+  if (sequential && started) Streams::provided(s, s.direction > 0 ? page - i + last : page - i + first - 1);
   if (e.aside.test(i)) return bring_back(e, i);  // from memory: there already
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
@@ -249,7 +249,8 @@ void Pager::read_ahead() {
 
 // Keeps a window in front of a walk loading or ready. Stops at what is not managed.
 void Pager::read_ahead(Stream& s) {
-  uint64_t window = Streams::earned(s);
+  const uint64_t earned = Streams::earned(s);
+  uint64_t window = earned;
   const uint64_t share = pages_covering(budget_.limit()).count / 16;
   const uint64_t most = share < kMaxAhead.count ? share : kMaxAhead.count;
   if (window > most) window = most;
@@ -261,8 +262,8 @@ void Pager::read_ahead(Stream& s) {
     Extent* e = table_.find({probe << kPageShift});
     if (!e) return;
     const uint64_t base = e->base.value >> kPageShift;
-    // A young walk gets parts of extents.
-    const uint64_t left = window - seen;
+    // A young walk gets parts of extents, another one whole ones.
+    const uint64_t left = earned < kPagesPerExtent ? earned - seen : kPagesPerExtent;
     unsigned first = s.direction > 0 ? static_cast<unsigned>(page - base) : 0;
     unsigned last = s.direction > 0 ? static_cast<unsigned>(kPagesPerExtent) : static_cast<unsigned>(page - base);
     if (left < last - first) {

@@ -47,6 +47,14 @@ class Streams {
     *oldest = {page + 1, page, clock_, 0, 1, true};
     return *oldest;
   }
+  // Whether `page` is among what was provided for a walk and not expected to be told.
+  bool provided(uint64_t page) const {
+    for (const Stream& s : streams_) {
+      if (!s.active || !s.hits) continue;
+      if (s.direction > 0 ? page > s.last && page + 1 < s.next : page < s.last && page > s.next) return true;
+    }
+    return false;
+  }
   // How many pages ahead of it a walk has earned: few while it may be no more than a row of a matrix, twice as many with
   // every fault that comes where it was expected.
   static uint64_t earned(const Stream& s) { return uint64_t{2} << (s.hits < kMostDoublings ? s.hits : kMostDoublings); }

@@ -359,19 +359,26 @@ TEST_P(PagerTest, WhatIsForgottenReadsAsZerosInEveryCondition) {
   const AddressRange a = w.add({8192});
   w.write_all(a, 1);
   for (uint64_t i = 0; i < 1300; ++i) w.expect(page(a, i), 1 + i);
+  for (uint64_t i : {5300, 6400, 6100, 7900, 7100}) w.expect(page(a, i), 1 + i);  // not by a scan
   // By now some is resident, some in limbo or on its way, some stored.
   w.k.io.order = FakeIo::Order::kHeld;
   w.k.pages.touch(page(a, 3000), false, 2);
   for (int n = 0; n < 3; ++n) w.step();
-  w.control->budget.store(to_bytes({1500}).count);
-  w.strict = false;
-  for (int n = 0; n < 3; ++n) w.step();
   PageSet conditions[3];
-  w.table.for_each(a, [&](Extent& e) {
-    conditions[0] |= e.resident;
-    conditions[1] |= e.aside | e.loading;
-    conditions[2] |= e.stored;
-  });
+  const uint64_t budget = w.control->budget.load();
+  // Less and less room, until something is aside and most still at home.
+  w.strict = false;
+  for (uint64_t pages = 2000; pages > 600 && conditions[1].none(); pages -= 50) {
+    w.control->budget.store(to_bytes({pages}).count);
+    w.step();
+    for (PageSet& c : conditions) c = {};
+    w.table.for_each(a, [&](Extent& e) {
+      conditions[0] |= e.resident;
+      conditions[1] |= e.aside | e.loading;
+      conditions[2] |= e.stored;
+    });
+  }
+  w.control->budget.store(budget);
   for (int c = 0; c < 3; ++c) EXPECT_TRUE(conditions[c].any()) << c;
   w.k.io.order = FakeIo::Order::kInOrder;
   w.forget(part(a, 100, 5000));
@@ -384,6 +391,40 @@ TEST_P(PagerTest, WhatIsForgottenReadsAsZerosInEveryCondition) {
   w.unmap(part(a, 700, 5000));
   EXPECT_EQ(w.touch(page(a, 700), false), Touch::kSegv);
   w.expect(page(a, 699), 0);
+}
+
+// What a program uses beside a scan stays: its pages pass their time in limbo, but are touched there.
+TEST_P(PagerTest, AScanLeavesWhatIsInUse) {
+  PagerWorld wide({.tier = GetParam(), .budget = {8192}, .slots = 32});
+  const AddressRange cold = wide.add({16384}), hot = wide.add({1536});
+  wide.write_all(cold, 1);
+  wide.write_all(hot, 1'000'000);
+  const auto use = [&] {
+    for (uint64_t k = 0; k < 1536; k += 13) wide.expect(page(hot, k), 1'000'000 + k);
+  };
+  const auto scan = [&] {
+    const uint64_t before = wide.counters().loaded_bytes.load();
+    for (uint64_t i = 0; i < 16384; ++i) {
+      wide.expect(page(cold, i), 1 + i);
+      if (i % 32 == 0) use();
+    }
+    return pages_covering(Bytes{wide.counters().loaded_bytes.load() - before}).count;
+  };
+  scan();
+  EXPECT_LT(scan(), 16384u + 500) << "little but the scan is loaded";
+}
+
+// One page in eight, over and over, with room for these but not for all: after some rounds they stay.
+TEST_P(PagerTest, AStrideKeepsWhatItUsesAndNotWhatLiesBetween) {
+  const AddressRange a = w.add({12000});
+  w.write_all(a, 1);
+  const auto round = [&] {
+    const uint64_t before = w.counters().loaded_bytes.load();
+    for (uint64_t i = 0; i < 12000; i += 12) w.expect(page(a, i), 1 + i);
+    return pages_covering(Bytes{w.counters().loaded_bytes.load() - before}).count;
+  };
+  for (int n = 0; n < 12; ++n) round();
+  EXPECT_LT(round(), 1000u) << "of a thousand pages";
 }
 
 // What only a device with transfers under way can show.
@@ -459,7 +500,6 @@ TEST_P(PagerDiskTest, AFailedWriteKeepsThePageAndIsMadeAgainLater) {
   w.k.io.script = [](const IoRequest& r) { return r.write ? -EIO : 0; };
   w.write_all(part(a, 0, 1024), 7000);
   w.squeeze({640});
-  for (int n = 0; n < 100; ++n) w.step(1'000'000);
   EXPECT_GT(w.counters().write_errors.load(), 0u);
   EXPECT_NE(std::strstr(w.control->message[0].text, "EIO"), nullptr) << w.control->message[0].text;
   EXPECT_EQ(w.k.pages.resident(part(a, 0, 1024)), Pages{1024});
@@ -499,7 +539,7 @@ TEST_P(PagerDiskTest, APageThatIsTouchedWhileItIsWrittenIsTakenBack) {
   w.k.io.order = FakeIo::Order::kHeld;
   w.strict = false;
   w.control->budget.store(to_bytes({1000}).count);
-  for (int n = 0; n < 20; ++n) w.step();
+  for (int n = 0; n < 40; ++n) w.step(1'000'000);
   Address leaving{};
   w.table.for_each(part(a, 0, 1024), [&](Extent& e) {
     if (e.writing.any()) leaving = e.page(e.writing.next(0));

@@ -4,6 +4,7 @@
 
 #include "policy/neighbours.h"
 #include "policy/streams.h"
+#include "policy/strides.h"
 
 namespace ebb {
 namespace {
@@ -64,6 +65,79 @@ TEST(Streams, AWalkThatEndedIsNotRecentForLong) {
   std::mt19937_64 random(5);
   for (unsigned i = 0; i < 4 * Streams::kStreams; ++i) streams.observe(random());
   EXPECT_FALSE(streams.recent(s));
+}
+
+TEST(Streams, AFaultThatIsToldAgainIsTheSameFault) {
+  Streams streams;
+  for (unsigned n = 0; n < 10; ++n) EXPECT_EQ(streams.observe(5000).hits, 0u);
+  EXPECT_EQ(streams.observe(5001).hits, 1u);
+  EXPECT_EQ(streams.observe(5001).hits, 1u);
+}
+
+TEST(Streams, AYoungWalkEarnsLittleAndAnOldOneMuch) {
+  Streams streams;
+  uint64_t before = 0;
+  for (unsigned faults = 1; faults < 30; ++faults) {
+    const uint64_t now = Streams::earned(walk(streams, 1000 * faults * faults, 1, faults));
+    EXPECT_GE(now, before);
+    before = now;
+  }
+  EXPECT_LE(Streams::earned(walk(streams, 77, 1, 3)), 16u) << "a row of three pages";
+  EXPECT_EQ(before, 8192u);
+}
+
+TEST(Streams, KnowsWhatItProvided) {
+  Streams streams;
+  walk(streams, 100, 1, 3);
+  EXPECT_FALSE(streams.provided(103));
+  Streams::provided(streams.observe(103), 120);
+  EXPECT_TRUE(streams.provided(110));
+  EXPECT_FALSE(streams.provided(119)) << "expected, so it is told";
+  EXPECT_FALSE(streams.provided(120));
+  EXPECT_FALSE(streams.provided(103));
+}
+
+Stride stride(Strides& strides, uint64_t first, int64_t step, unsigned misses) {
+  Stride last;
+  for (unsigned i = 0; i < misses; ++i) last = strides.observe(first + static_cast<uint64_t>(step * i));
+  return last;
+}
+
+TEST(Strides, ConstantStepsAreBelievedInBothDirections) {
+  for (const int64_t step : {2, 125, -125, 3000}) {
+    Strides strides;
+    EXPECT_EQ(Strides::steps(stride(strides, 1'000'000, step, 3)), 0u);
+    EXPECT_EQ(Strides::steps(strides.observe(1'000'000 + static_cast<uint64_t>(3 * step))), 2u) << step;
+  }
+}
+
+TEST(Strides, TheNextMissIsExpectedBehindWhatWasProvided) {
+  Strides strides;
+  stride(strides, 1000, 10, 3);
+  unsigned steps = 0;
+  for (uint64_t page = 1030, n = 0; n < 10; ++n) {
+    Stride& s = strides.observe(page);
+    EXPECT_EQ(&s, &strides.observe(page)) << "told again";
+    EXPECT_GE(Strides::steps(s), steps);
+    steps = Strides::steps(s);
+    s.given = steps;
+    page += 10 * (steps + 1);
+  }
+  EXPECT_EQ(steps, Strides::kMostSteps);
+  EXPECT_EQ(Strides::steps(strides.observe(1005)), 0u) << "out of step";
+}
+
+TEST(Strides, TwoWalksAtOnceAndRandomMissesBetween) {
+  Strides strides;
+  std::mt19937_64 random(7);
+  unsigned believed = 0, by_chance = 0;
+  for (uint64_t n = 0; n < 50; ++n) {
+    believed += Strides::steps(strides.observe(1'000'000 + n * 100)) > 0;
+    believed += Strides::steps(strides.observe(9'000'000 + n * 50)) > 0;
+    by_chance += Strides::steps(strides.observe(random() % 1'000'000'000 + 100'000'000)) > 0;
+  }
+  EXPECT_EQ(believed, 94u);
+  EXPECT_EQ(by_chance, 0u);
 }
 
 TEST(Neighbours, WindowFollowsUse) {
