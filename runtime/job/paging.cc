@@ -191,15 +191,11 @@ bool start_paging(State& s) {
   uint64_t seed = 0;
   if (raw_syscall(SYS_getrandom, as_arg(&seed), sizeof seed, 0) != sizeof seed) seed = s.clock.now_ns();
   s.store.set_seed(seed);
-  if (const auto probe = s.files.create(); probe.ok()) {
-    // Without address space for the whole tier (ulimit -v) its files are read and written like any other.
-    char* mapping = s.files.byte_addressable() ? s.files.map(probe.value()) : nullptr;
-    s.store.set_byte_addressable(mapping != nullptr);
-    if (mapping) s.files.unmap(mapping);
+  s.store.set_byte_addressable(s.files.byte_addressable());
+  if (const auto probe = s.files.create(); probe.ok())
     s.files.close(probe.value());
-  } else {
+  else
     return give_up(s, "cannot create a file on the slow tier", probe.error(), s.slow);
-  }
   if (const Errno e = map_slots(s)) return give_up(s, "no address space for the pager", e, "See `ulimit -v`");
   if (const auto r = s.pages.arm_limbo(s.slots); !r.ok())
     return give_up(s, "the kernel does not move pages", r.error(), "See `ebb doctor`");

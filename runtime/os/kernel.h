@@ -122,11 +122,15 @@ class TierFiles {
   virtual Errno reserve(int fd, uint64_t offset, uint64_t bytes) = 0;
   // Gives the space of [offset, offset + bytes) back; later reads there are not meaningful.
   virtual void punch(int fd, uint64_t offset, uint64_t bytes) = 0;
-  // On byte-addressable tiers: the whole file in memory, shared; null on block devices.
+  // On persistent memory: the whole file in memory, shared. Null on block devices, in page caches (tmpfs), and without
+  // address space for it.
   virtual char* map(int fd) = 0;
   virtual void unmap(char* mapping) = 0;
   // Copies into such a mapping, past the caches where the tier gains from it.
   virtual void copy_out(char* to, const char* from, uint64_t bytes) = 0;
+  // All of it at once, by the thread itself. Errors: ENOSPC, EIO and their kin; EIO where the file ends too early.
+  virtual Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) = 0;
+  virtual Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes) = 0;
   // Closes a file of create().
   virtual void close(int fd) = 0;
 

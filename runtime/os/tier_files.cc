@@ -93,6 +93,7 @@ void LinuxTierFiles::punch(int fd, uint64_t offset, uint64_t bytes) {
 // Without MAP_SYNC, which would make each first write to a page wait for the file system's journal so that the page is
 // still found after a power failure: the store ends with the process.
 char* LinuxTierFiles::map(int fd) {
+  if (!dax_ && !copy_.load(std::memory_order_acquire)) return nullptr;
   const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(map_bytes_), PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_NORESERVE, fd, 0);
   return is_error(r) ? nullptr : reinterpret_cast<char*>(r);
@@ -105,6 +106,28 @@ void LinuxTierFiles::copy_out(char* to, const char* from, uint64_t bytes) {
     copy(to, from, bytes, kPmemCopyFlags);
   else
     __builtin_memcpy(to, from, bytes);
+}
+
+Errno LinuxTierFiles::read(int fd, uint64_t offset, char* to, uint64_t bytes) {
+  for (uint64_t done = 0; done < bytes;) {
+    const long r = raw_syscall(SYS_pread64, fd, as_arg(to + done), static_cast<long>(bytes - done),
+                               static_cast<long>(offset + done));
+    if (r == -EINTR) continue;
+    if (r <= 0) return {r ? static_cast<int>(-r) : EIO};
+    done += static_cast<uint64_t>(r);
+  }
+  return {};
+}
+
+Errno LinuxTierFiles::write(int fd, uint64_t offset, const char* from, uint64_t bytes) {
+  for (uint64_t done = 0; done < bytes;) {
+    const long r = raw_syscall(SYS_pwrite64, fd, as_arg(from + done), static_cast<long>(bytes - done),
+                               static_cast<long>(offset + done));
+    if (r == -EINTR) continue;
+    if (r <= 0) return {r ? static_cast<int>(-r) : EIO};
+    done += static_cast<uint64_t>(r);
+  }
+  return {};
 }
 
 void LinuxTierFiles::close(int fd) { close_protected(fd); }

@@ -1,5 +1,7 @@
-// TierFiles on Linux: unlinked files in a directory of the tier, with O_DIRECT where the file system has it; on tmpfs
-// and DAX file systems a shared mapping besides.
+// TierFiles on Linux: unlinked files in a directory of the tier, with O_DIRECT where the file system has it; on DAX file
+// systems a shared mapping besides. A tmpfs is memory, too, but is read and written by system calls: a first touch of each
+// page of a mapping costs several times what the call does (decision 0009). As a stand-in for persistent memory, with
+// PMEM2_FORCE_GRANULARITY, it is mapped.
 #pragma once
 
 #include <atomic>
@@ -28,6 +30,8 @@ class LinuxTierFiles final : public TierFiles {
   char* map(int fd) override;
   void unmap(char* mapping) override;
   void copy_out(char* to, const char* from, uint64_t bytes) override;
+  Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) override;
+  Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes) override;
   void close(int fd) override;
 
  private:

@@ -208,14 +208,20 @@ bool Pager::write_out(Extent& e, const PageSet& dirty) {
 bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
   const SlotPlace place = store_.place_in(entry, piece.first);
   const PageSet pages = PageSet::of(piece);
-  if (!place.mapped && writes_ >= kMaxWrites) return false;
+  if (!store_.byte_addressable() && writes_ >= kMaxWrites) return false;
   for (unsigned i = piece.first; i < piece.end(); ++i)
     e.hashes[i] = bound_to(content_[i], store_.place_in(entry, i).seed);
   const uint64_t bytes = uint64_t{piece.count} * kPageSize;
-  if (place.mapped) {
+  if (store_.byte_addressable()) {
+    Errno failed{};
     view(e, piece, [&](PageRun part, const char* contents) {
-      store_.copy_out(place.mapped + (part.first - piece.first) * kPageSize, contents, part.count * kPageSize);
+      if (!failed) failed = store_.copy_out(store_.place_in(entry, part.first), contents, part.count * kPageSize);
     });
+    if (failed) {
+      write_failed(failed);
+      store_.forget(e, pages);  // whatever is in the file now, it is not to be trusted
+      return false;
+    }
     store_.commit(e, entry, pages);
     e.aside.remove(pages);
     touch_cold_count(piece.count);

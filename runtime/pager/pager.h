@@ -153,7 +153,7 @@ class Pager {
   bool take_load_slot(Extent& e, const PageSet& pages);
   void drop_beside(Extent& e);
   bool worth_whole(const Extent& e, const PageSet& pages) const;
-  bool load_mapped(Extent& e, PageRun run);
+  bool load_at_once(Extent& e, PageRun run);
   void read_ahead();
   void read_ahead(Stream& s);
   void reap();

@@ -30,8 +30,8 @@ bool Pager::fill_parked(Extent& e, unsigned i) {
     __builtin_memset(buffer, 0, kPageSize);
   } else {
     const SlotPlace place = store_.place(e, i);
-    if (place.mapped) {
-      __builtin_memcpy(buffer, place.mapped, kPageSize);
+    if (store_.byte_addressable()) {
+      if (store_.copy_in(place, buffer, kPageSize)) __builtin_memset(buffer, 0, kPageSize);  // its hash will tell
     } else {
       IoCompletion done;
       if (!io_->submit({place.fd, false, buffer, kPageSize, place.offset, 0})) return false;

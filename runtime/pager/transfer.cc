@@ -53,11 +53,11 @@ bool Pager::submit(const Transfer& transfer, const SlotPlace& place) {
 bool Pager::demand_load(Extent& e, unsigned i) {
   const uint64_t page = e.page(i).value >> kPageShift;
   Stream& s = loads_.observe(page);
-  const bool sequential = s.hits >= Streams::kBelieved;
+  const bool sequential = s.hits >= Streams::kBelieved && !e.doubtful;
   unsigned first = i, last = i + 1;
   bool beside = true;
   Stride* stride = nullptr;
-  const bool scan = s.hits >= Streams::kProven;
+  const bool scan = sequential && s.hits >= Streams::kProven;
   if (scan) drop_beside(e);
   if (sequential) {
     const uint64_t most = Streams::earned(s);
@@ -65,7 +65,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
       last = most < kPagesPerExtent - i ? i + static_cast<unsigned>(most) : kPagesPerExtent;
     else
       first = most < i ? i - static_cast<unsigned>(most) : 0;
-  } else {
+  } else if (!e.doubtful) {
     beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
     stride = &strides_.observe(page);
     if (Strides::steps(*stride) == 0) {
@@ -91,14 +91,14 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     // No latency to hide: copy what is next to it and let the thread go.
     PageRun run = pages.next_run(i);
     if (run.first != i) run = {i, 1};
-    if (run.count > 128) run.count = 128;
+    if (run.count > kScratchPages) run.count = kScratchPages;
     if (!beside) run.count = 1;  // what is copied beside it is not seen to be used or not, and takes the place of what is
     run.count = store_.contiguous(e, i, run.count);
     if (!make_room({run.count})) {
       run.count = 1;
       if (!make_room({1})) return false;
     }
-    const bool done = load_mapped(e, run);
+    const bool done = load_at_once(e, run);
     Streams::provided(s, page + run.count);
     return done;
   }
@@ -124,7 +124,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
 // A page of a walk by a constant step, alone and directly to its place. True when it is there.
 bool Pager::load_step(Extent& e, unsigned i) {
   if (!store_.byte_addressable()) return (void)load_alone(e, i), false;
-  return make_room({1}) && load_mapped(e, {i, 1});
+  return make_room({1}) && load_at_once(e, {i, 1});
 }
 
 // The next steps of such a walk, as far as there is free room.
@@ -153,22 +153,31 @@ void Pager::take_samples(Extent& e, const PageSet& pages, unsigned i) {
   }
 }
 
-// From memory: hashed where it lies, copied to its place. The pages are charged.
-bool Pager::load_mapped(Extent& e, PageRun run) {
-  SlotPlace place = store_.place(e, run.first);
+// From memory to its place: hashed where it lies in a mapping, else in the scratch pages, which hold the run. The pages are
+// charged.
+bool Pager::load_at_once(Extent& e, PageRun run) {
+  const SlotPlace place = store_.place(e, run.first);
+  const char* from = place.mapped ? place.mapped : scratch_;
+  const Errno failed = place.mapped ? Errno{} : store_.copy_in(place, scratch_, run.count * kPageSize);
   for (unsigned k = 0; k < run.count; ++k) {
     const unsigned i = run.first + k;
-    if (hash_page(place.mapped + k * kPageSize, store_.place(e, i).seed) == e.hashes[i]) continue;
+    if (!failed && hash_page(from + k * kPageSize, store_.place(e, i).seed) == e.hashes[i]) continue;
+    if (failed && run.count > 1) {  // only what is waited for can be lost
+      e.doubtful = true;
+      budget_.release({run.count - 1});
+      return load_at_once(e, {run.first, 1});
+    }
     if (k == 0) {
+      if (failed) budget_.counters().read_errors.fetch_add(1, std::memory_order_relaxed);
       budget_.release({run.count});
-      lost_page(e, i, "does not hold what was written to it");
+      lost_page(e, i, failed ? errno_name(failed.value) : "does not hold what was written to it");
       return true;
     }
     budget_.release({run.count - k});
     run.count = k;
   }
   e.huge = false;
-  const Progress p = ops_.copy(e.page(run.first), place.mapped, Bytes{uint64_t{run.count} * kPageSize});
+  const Progress p = ops_.copy(e.page(run.first), from, Bytes{uint64_t{run.count} * kPageSize});
   const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
   if (done < run.count) {
     budget_.release({run.count - done});
@@ -220,8 +229,9 @@ unsigned Pager::load(Extent& e, const PageSet& pages) {
     const PageSet fresh = PageSet::of(piece).minus(slots_.present(e.slot));
     if (!make_room(fresh.pages())) break;
     const SlotPlace place = store_.place(e, piece.first);
-    if (place.mapped) {
-      __builtin_memcpy(slots_.address(e.slot, piece.first).pointer(), place.mapped, piece.count * kPageSize);
+    Errno failed{};
+    if (store_.byte_addressable()) {
+      failed = store_.copy_in(place, slots_.address(e.slot, piece.first).pointer<char>(), piece.count * kPageSize);
     } else if (!submit({.extent = &e, .run = piece, .write = false}, place)) {
       budget_.release(fresh.pages());
       break;
@@ -229,9 +239,9 @@ unsigned Pager::load(Extent& e, const PageSet& pages) {
     slots_.entered(e.slot, PageSet::of(piece));
     e.loading.set(piece);
     touch_cold_count(-int64_t{piece.count});
-    if (place.mapped) {
+    if (store_.byte_addressable()) {
       Transfer copied = {.extent = &e, .run = piece, .write = false, .retried = true};
-      finish_read(copied, static_cast<int32_t>(piece.count * kPageSize));
+      finish_read(copied, failed ? -failed.value : static_cast<int32_t>(piece.count * kPageSize));
     }
     started += count;
     run = pages.next_run(piece.end());
@@ -271,7 +281,7 @@ void Pager::read_ahead(Stream& s) {
       else first = last - static_cast<unsigned>(left);
     }
     if (e->managed.none()) return;
-    if (e->armed && !e->frozen) {
+    if (e->armed && !e->frozen && !e->doubtful) {
       drop_beside(*e);
       const PageSet cold = e->cold() & PageSet::of({first, last - first});
       if (cold.any()) {
@@ -395,6 +405,7 @@ void Pager::finish_read(Transfer& t, int32_t result) {
   const PageSet asked = e.wanted & all;
   e.wanted.remove(all);
   if (bad.any()) touch_cold_count(bad.count());
+  e.doubtful |= bad.count() > 1;
   // What failed in a larger piece is asked for once more, page by page and only if someone waits; then it is lost.
   for (unsigned i = bad.next(0); i < kPagesPerExtent; i = bad.next(i + 1)) {
     if (!asked.test(i)) continue;

@@ -57,6 +57,7 @@ struct Extent {
   bool heap = false;         // belongs to our own heap
   bool urgent = false;       // in limbo without a probing time: evict at once
   bool given = false;        // the budget gave way for what a thread waits for here
+  bool doubtful = false;     // a read of several pages failed here: one at a time from now on
   bool read_ahead = false;   // has pages in the slot that a stream is expected to touch
   uint8_t heat = 0;          // how often in a row it was found in use
   uint8_t skip = 0;          // rounds of the clock that it is left alone

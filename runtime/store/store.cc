@@ -34,6 +34,18 @@ unsigned Store::contiguous(const Extent& e, unsigned i, unsigned max) const {
   return 0;
 }
 
+Errno Store::copy_out(const SlotPlace& place, const char* from, uint64_t bytes) {
+  if (!place.mapped) return files_.write(place.fd, place.offset, from, bytes);
+  files_.copy_out(place.mapped, from, bytes);
+  return {};
+}
+
+Errno Store::copy_in(const SlotPlace& place, char* to, uint64_t bytes) {
+  if (!place.mapped) return files_.read(place.fd, place.offset, to, bytes);
+  __builtin_memcpy(to, place.mapped, bytes);
+  return {};
+}
+
 Result<unsigned> Store::top_layer() {
   if (top_ >= 0) return static_cast<unsigned>(top_);
   if (crowded()) return Errno{EMFILE};
@@ -43,14 +55,7 @@ Result<unsigned> Store::top_layer() {
   if (!fd.ok()) return fd.error();
   layers_[at] = {};
   layers_[at].fd = fd.value();
-  if (byte_addressable_) {
-    layers_[at].mapped = files_.map(fd.value());
-    if (!layers_[at].mapped) {
-      files_.close(fd.value());
-      layers_[at].fd = -1;
-      return Errno{ENOMEM};
-    }
-  }
+  if (byte_addressable_) layers_[at].mapped = files_.map(fd.value());
   ++layers_in_use_;
   free_areas_.clear();
   top_ = static_cast<int>(at);

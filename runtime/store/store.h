@@ -23,7 +23,7 @@ struct StoreEntry {
   uint16_t writes = 0;  // under way: the entry stays, also while nothing in it is valid yet
 };
 
-// Where a page slot is: in a file, or in memory on byte-addressable tiers.
+// Where a page slot is: in a file, and in memory besides where the tier is mapped.
 struct SlotPlace {
   int fd = -1;
   uint64_t offset = 0;
@@ -61,7 +61,9 @@ class Store {
   // Whether every layer is used up: nothing can be written after the next seal().
   bool crowded() const { return layers_in_use_ >= kMaxLayers; }
 
-  void copy_out(char* to, const char* from, uint64_t bytes) { files_.copy_out(to, from, bytes); }
+  // On byte-addressable tiers: `bytes` into, or from, the slots from `place` on. Errors: as TierFiles::write() and read().
+  Errno copy_out(const SlotPlace& place, const char* from, uint64_t bytes);
+  Errno copy_in(const SlotPlace& place, char* to, uint64_t bytes);
 
   Bytes size() const { return {uint64_t{areas_} << kExtentShift}; }
   bool byte_addressable() const { return byte_addressable_; }

@@ -29,6 +29,8 @@ class FakeFiles final : public TierFiles {
   std::function<Errno(Op, int fd, uint64_t offset)> script;
   // As a DAX file system: map() works.
   bool byte_addressable = false;
+  // What read() and write() do first; an error is their result.
+  std::function<Errno(bool write, int fd, uint64_t offset)> call_script;
 
   void set_capacity(Bytes capacity) { capacity_ = capacity; }
   Bytes used() const;
@@ -48,6 +50,8 @@ class FakeFiles final : public TierFiles {
   char* map(int fd) override;
   void unmap(char* mapping) override;
   void copy_out(char* to, const char* from, uint64_t bytes) override;
+  Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) override;
+  Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes) override;
   void close(int fd) override;
 
  private:

@@ -273,7 +273,27 @@ TEST_F(PmemCopyTest, CopiesInAThreadThatLibcDoesNotKnow) {
   EXPECT_EQ(memcmp(one.to, one.from.data(), kExtentSize), 0);
 }
 
-TEST(TierFiles, MemoryIsMapped) {
+TEST(TierFiles, MemoryIsReadAndWrittenByCalls) {
+  struct statfs fs = {};
+  if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC) GTEST_SKIP() << "/dev/shm is not a tmpfs here";
+  const Folder folder("/dev/shm");
+  LinuxTierFiles files;
+  ASSERT_FALSE(files.open(folder.path()));
+  EXPECT_TRUE(files.byte_addressable());
+  const int fd = files.create().value();
+  EXPECT_EQ(files.map(fd), nullptr);
+  const std::vector<char> page = noise(3 * kPageSize);
+  ASSERT_FALSE(files.write(fd, kPageSize, page.data(), page.size()));
+  std::vector<char> seen(page.size());
+  ASSERT_FALSE(files.read(fd, kPageSize, seen.data(), seen.size()));
+  EXPECT_TRUE(seen == page);
+  EXPECT_EQ(files.read(fd, 2 * kPageSize, seen.data(), seen.size()), Errno{EIO}) << "the file ends before";
+  files.close(fd);
+  EXPECT_EQ(files.write(fd, 0, page.data(), kPageSize), Errno{EBADF});
+}
+
+// As a stand-in for persistent memory.
+TEST_F(PmemCopyTest, MemoryIsMappedOnRequest) {
   struct statfs fs = {};
   if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC) GTEST_SKIP() << "/dev/shm is not a tmpfs here";
   const Folder folder("/dev/shm");
@@ -281,6 +301,9 @@ TEST(TierFiles, MemoryIsMapped) {
   ASSERT_FALSE(files.open(folder.path()));
   EXPECT_TRUE(files.byte_addressable());
   EXPECT_FALSE(files.dax());
+  setenv(kForce, "CACHE_LINE", 1);
+  files.use_copy(load_pmem_copy(files.dax()));
+  if (!load_pmem_copy(false)) GTEST_SKIP() << "libpmem2.so.1 is not installed, or this is built without it";
   const int fd = files.create().value();
   ASSERT_FALSE(files.reserve(fd, 0, 4 * kPageSize));
   char* mapping = files.map(fd);

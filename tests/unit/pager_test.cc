@@ -37,8 +37,10 @@ class PagerTest : public testing::TestWithParam<Tier> {
   PagerWorld w{{.tier = GetParam()}};
 };
 
-INSTANTIATE_TEST_SUITE_P(Tiers, PagerTest, testing::Values(Tier::kDisk, Tier::kMemory),
-                         [](const auto& tier) { return tier.param == Tier::kDisk ? "disk" : "memory"; });
+INSTANTIATE_TEST_SUITE_P(Tiers, PagerTest, testing::Values(Tier::kDisk, Tier::kMemory, Tier::kCalls),
+                         [](const auto& tier) {
+                           return tier.param == Tier::kDisk ? "disk" : tier.param == Tier::kMemory ? "memory" : "calls";
+                         });
 
 TEST_P(PagerTest, MoreThanTheBudgetComesBackByteForByte) {
   const AddressRange a = w.add({8192});
@@ -426,6 +428,47 @@ TEST_P(PagerTest, AStrideKeepsWhatItUsesAndNotWhatLiesBetween) {
   for (int n = 0; n < 12; ++n) round();
   EXPECT_LT(round(), 1000u) << "of a thousand pages";
 }
+
+// What only a tier that is read and written by calls can show.
+class PagerCallsTest : public PagerTest {};
+
+TEST_P(PagerCallsTest, APageThatCannotBeReadIsLostAndNoOther) {
+  const AddressRange a = w.add({4096});
+  w.write_all(a, 1);
+  ASSERT_TRUE(evict(a));
+  const Address bad = page(a, 1700);
+  const SlotPlace place = w.store.place(w.extent(bad), bad.page_in_extent());
+  // A file that was cut short at this page: every call that reaches it fails.
+  w.k.files.call_script = [&](bool write, int fd, uint64_t offset) {
+    return !write && fd == place.fd && offset == place.offset ? Errno{EIO} : Errno{};
+  };
+  EXPECT_EQ(w.touch(bad, false), Touch::kBus);
+  EXPECT_EQ(w.counters().bad_pages.load(), 1u);
+  EXPECT_NE(std::strstr(w.control->message[0].text, "EIO"), nullptr) << w.control->message[0].text;
+  w.k.files.call_script = nullptr;
+  w.expect_all({a.begin, bad}, 1);
+  w.expect_all({bad + kPageSize, a.end}, 1702);
+}
+
+TEST_P(PagerCallsTest, AFailedWriteKeepsThePage) {
+  const AddressRange a = w.add({2048});
+  w.write_all(a, 1);
+  w.k.files.call_script = [](bool write, int, uint64_t) { return write ? Errno{ENOSPC} : Errno{}; };
+  w.strict = false;
+  w.squeeze({640});
+  EXPECT_GT(w.counters().write_errors.load(), 0u);
+  EXPECT_NE(std::strstr(w.control->message[0].text, "ENOSPC"), nullptr) << w.control->message[0].text;
+  w.k.files.call_script = nullptr;
+  w.expect_all(a, 1);
+  for (int n = 0; n < 16; ++n) {  // what could not leave is passed over for a while
+    w.k.clock.advance(1'000'000'000);
+    w.squeeze({640});
+  }
+  ASSERT_TRUE(evict(a));
+  w.expect_all(a, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiers, PagerCallsTest, testing::Values(Tier::kCalls), [](const auto&) { return "calls"; });
 
 // What only a device with transfers under way can show.
 class PagerDiskTest : public PagerTest {

@@ -13,8 +13,9 @@ PagerWorld::PagerWorld(Options options) : tier_(options.tier) {
   set_log_level(LogLevel::kError);
   control->budget.store(to_bytes(options.budget).count);
   budget.attach(*control, control->slot[0]);
-  k.files.byte_addressable = k.pages.limbo_fills = tier_ == Tier::kMemory;
-  store.set_byte_addressable(k.files.byte_addressable);
+  k.files.byte_addressable = tier_ == Tier::kMemory;
+  k.pages.limbo_fills = tier_ != Tier::kDisk;
+  store.set_byte_addressable(tier_ != Tier::kDisk);
   store.set_seed(0x1234567890abcdef);
   slots = k.pages.map(Bytes{uint64_t{options.slots} << kExtentShift});
   EXPECT_TRUE(k.pages.arm_limbo(slots).ok());

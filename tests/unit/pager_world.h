@@ -11,7 +11,7 @@
 
 namespace ebb {
 
-enum class Tier { kDisk, kMemory };
+enum class Tier { kDisk, kMemory, kCalls };  // kCalls: memory that is read and written by calls
 
 class PagerWorld {
  public:
