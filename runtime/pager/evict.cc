@@ -81,13 +81,16 @@ void Pager::balance() {
 void Pager::shrink_for_fork() {
   draining_ = false;
   now_ns_ = clock_.now_ns();
+  hurry_ = true;  // the program stands still: time would show nothing
   // A step that frees nothing lets an extent pass to the end of its queue: after so many, all had their turn.
   const uint64_t turns = 2 * (main_.size() + probation_.size() + limbo_.size() + ready_.size());
-  for (uint64_t turn = 0; turn < turns && budget_.room() < static_cast<int64_t>(budget_.own().count); ++turn) {
+  const auto own = static_cast<int64_t>(budget_.own().count);
+  for (uint64_t turn = 0; turn < turns && budget_.room() < own; ++turn) {
     if (slots_.drop_spare({kPagesPerExtent}).count) continue;
-    if (leaving_.count && budget_.room() + static_cast<int64_t>(leaving_.count) >= static_cast<int64_t>(budget_.own().count)) return;
-    if (!evict_step()) return;
+    if (leaving_.count && budget_.room() + static_cast<int64_t>(leaving_.count) >= own) break;
+    if (!evict_step()) break;
   }
+  hurry_ = false;
 }
 
 // One move towards less DRAM in use. False when nothing can be done now.
@@ -98,17 +101,15 @@ bool Pager::evict_step() {
   const uint64_t share = pages_covering(budget_.limit()).count / kPagesPerExtent / 8;
   const uint64_t most = share < 2 ? 2 : share > 256 ? 256 : share;
   if (oldest && ripe(*oldest) && evict_aside(*oldest)) return true;
-  if (limbo_.size() >= most) {
-    unripe_ = true;
-    return false;
-  }
-  if (Extent* victim = slots_.all_used() ? nullptr : pick_victim()) {
+  if (Extent* victim = limbo_.size() >= most || slots_.all_used() ? nullptr : pick_victim()) {
     const bool urgent = victim->queue == Queue::kProbation;
     dequeue(*victim);
     if (move_aside(*victim, victim->evictable().minus(victim->writing), urgent)) return true;
     return true;  // not movable now; it waits at the end of the queue
   }
-  unripe_ = !limbo_.empty();
+  // What only needs time will be room soon; what a hook works on may wait for the very thread that needs room.
+  oldest = limbo_.front();
+  unripe_ = oldest && !oldest->frozen && !ripe(*oldest);
   if (unripe_) return false;
   // Nothing but what was read ahead is left to take from, or it has all the slots.
   Extent* ahead = ready_.front();
@@ -116,7 +117,7 @@ bool Pager::evict_step() {
 }
 
 // Whether what is in limbo had the time to be touched.
-bool Pager::ripe(const Extent& e) const { return e.urgent || run_ns_ - e.aside_since_ns >= kProbeNs; }
+bool Pager::ripe(const Extent& e) const { return hurry_ || e.urgent || run_ns_ - e.aside_since_ns >= kProbeNs; }
 
 // What a probe of the main queue found: as long as all of it is in use, a scan has no need to disturb it.
 void Pager::probed(bool in_use) {

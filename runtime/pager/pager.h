@@ -234,6 +234,7 @@ class Pager {
   uint64_t run_ns_ = 0;               // how long the program could show what it uses: the clock of limbo
   uint64_t random_ns_ = 0;            // when a thread last waited for a page that no walk led to
   bool stalled_ = false;              // one does now
+  bool hurry_ = false;                // limbo gives no time
   bool unripe_ = false;               // room is wanted, and what is in limbo had no time yet
   uint64_t store_blocked_until_ns_ = 0;
   bool store_refuses_ = false;  // said once, until the budget is kept again

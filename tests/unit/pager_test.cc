@@ -429,6 +429,30 @@ TEST_P(PagerTest, AStrideKeepsWhatItUsesAndNotWhatLiesBetween) {
   EXPECT_LT(round(), 1000u) << "of a thousand pages";
 }
 
+// The hook may wait for the very thread that needs room, with all else locked.
+TEST_P(PagerTest, WhatAHookHoldsInLimboDoesNotKeepTheBudgetFromGivingWay) {
+  const AddressRange held = w.add({512}), locked = w.add({1400});
+  w.write_all(held, 1);
+  w.write_all(locked, 1000);
+  w.lock(locked, false);
+  w.strict = false;
+  const uint64_t budget = w.control->budget.load();
+  for (int n = 0; n < 50 && w.extent(held.begin).aside.none(); ++n) {
+    w.control->budget.store(w.control->charged.load() + to_bytes({300}).count);
+    w.step();
+  }
+  ASSERT_TRUE(w.extent(held.begin).aside.any());
+  ASSERT_FALSE(w.extent(held.begin).transfers);
+  w.pager.freeze(held);
+  w.control->budget.store(w.control->charged.load());
+  const AddressRange fresh = w.add({16});
+  w.write(fresh.begin, 7);
+  w.pager.thaw(held);
+  w.control->budget.store(budget);
+  w.expect(fresh.begin, 7);
+  w.expect_all(held, 1);
+}
+
 // What only a tier that is read and written by calls can show.
 class PagerCallsTest : public PagerTest {};
 
