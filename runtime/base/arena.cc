@@ -1,7 +1,7 @@
 #include "base/arena.h"
 
-#include <bit>
 #include <sys/mman.h>
+#include <bit>
 
 #include "base/syscall.h"
 
@@ -9,8 +9,8 @@ namespace ebb {
 namespace {
 
 void* map_pages(size_t bytes) {
-  const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const long r =
+      raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return is_error(r) ? nullptr : reinterpret_cast<void*>(r);
 }
 

@@ -25,8 +25,8 @@ class Arena {
   // `bytes` as it was asked for.
   void release(void* p, size_t bytes);
 
-  // Has at least so many bytes of address space at hand from now on, so that later allocations do not fail for a limit on
-  // it. False when there is no such piece.
+  // Has at least so many bytes of address space at hand from now on, so that later allocations do not fail for a limit
+  // on it. False when there is no such piece.
   bool reserve(size_t bytes);
 
   template <class T, class... Args>

@@ -9,8 +9,8 @@ namespace ebb {
 
 }  // namespace ebb
 
-#define EBB_CHECK(condition)                                              \
-  do {                                                                    \
-    if (!(condition)) [[unlikely]]                                        \
-      ::ebb::check_failed(#condition, __FILE_NAME__, __LINE__);           \
+#define EBB_CHECK(condition)                                    \
+  do {                                                          \
+    if (!(condition)) [[unlikely]]                              \
+      ::ebb::check_failed(#condition, __FILE_NAME__, __LINE__); \
   } while (0)

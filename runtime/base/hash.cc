@@ -37,8 +37,8 @@ PageHash hash_page_baseline(const void* page, uint64_t seed);
 bool is_zero_page_baseline(const void* page);
 
 namespace {
-// Not by __builtin_cpu_supports: libgcc's part of it asks for everything, in a constructor of every process, and each CPUID
-// is a trap of some ten microseconds in a virtual machine.
+// Not by __builtin_cpu_supports: libgcc's part of it asks for everything, in a constructor of every process, and each
+// CPUID is a trap of some ten microseconds in a virtual machine.
 bool ask_for_avx2() {
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return false;

@@ -5,10 +5,10 @@
 // be waiting for the lock); see docs/invariants.md.
 #pragma once
 
+#include <linux/futex.h>
 #include <atomic>
 #include <climits>
 #include <cstdint>
-#include <linux/futex.h>
 
 #include "base/syscall.h"
 

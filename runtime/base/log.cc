@@ -1,8 +1,8 @@
 #include "base/log.h"
 
+#include <sys/stat.h>
 #include <atomic>
 #include <cerrno>
-#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/syscall.h"
@@ -49,29 +49,52 @@ void log_text(LogLevel level, std::string_view text) {
 
 const char* errno_name(int error) {
   switch (error) {
-    case EPERM: return "EPERM";
-    case ENOENT: return "ENOENT";
-    case EINTR: return "EINTR";
-    case EIO: return "EIO";
-    case EAGAIN: return "EAGAIN";
-    case ENOMEM: return "ENOMEM";
-    case EACCES: return "EACCES";
-    case EFAULT: return "EFAULT";
-    case EBUSY: return "EBUSY";
-    case EEXIST: return "EEXIST";
-    case ENODEV: return "ENODEV";
-    case ENOTDIR: return "ENOTDIR";
-    case EISDIR: return "EISDIR";
-    case EINVAL: return "EINVAL";
-    case EMFILE: return "EMFILE";
-    case EFBIG: return "EFBIG";
-    case ENOSPC: return "ENOSPC";
-    case EROFS: return "EROFS";
-    case ENOSYS: return "ENOSYS";
-    case EOPNOTSUPP: return "EOPNOTSUPP";
-    case EDQUOT: return "EDQUOT";
-    case EBADMSG: return "EBADMSG";
-    default: return "error";
+    case EPERM:
+      return "EPERM";
+    case ENOENT:
+      return "ENOENT";
+    case EINTR:
+      return "EINTR";
+    case EIO:
+      return "EIO";
+    case EAGAIN:
+      return "EAGAIN";
+    case ENOMEM:
+      return "ENOMEM";
+    case EACCES:
+      return "EACCES";
+    case EFAULT:
+      return "EFAULT";
+    case EBUSY:
+      return "EBUSY";
+    case EEXIST:
+      return "EEXIST";
+    case ENODEV:
+      return "ENODEV";
+    case ENOTDIR:
+      return "ENOTDIR";
+    case EISDIR:
+      return "EISDIR";
+    case EINVAL:
+      return "EINVAL";
+    case EMFILE:
+      return "EMFILE";
+    case EFBIG:
+      return "EFBIG";
+    case ENOSPC:
+      return "ENOSPC";
+    case EROFS:
+      return "EROFS";
+    case ENOSYS:
+      return "ENOSYS";
+    case EOPNOTSUPP:
+      return "EOPNOTSUPP";
+    case EDQUOT:
+      return "EDQUOT";
+    case EBADMSG:
+      return "EBADMSG";
+    default:
+      return "error";
   }
 }
 
@@ -79,8 +102,8 @@ void check_failed(const char* what, const char* file, int line) {
   TextBuffer<400> text;
   text << "internal error: " << what << " (" << file << ':' << line << "); please report this";
   write_line(text.view());
-  // SIGABRT with its default action, blocked or not: a core shows the state as it is, while a handler of the program would
-  // wait for locks that we hold, or run in the pager's thread, where nothing of libc works.
+  // SIGABRT with its default action, blocked or not: a core shows the state as it is, while a handler of the program
+  // would wait for locks that we hold, or run in the pager's thread, where nothing of libc works.
   const uint64_t action[4] = {};  // struct sigaction as the kernel has it; SIG_DFL
   const uint64_t abort_only = uint64_t{1} << 5;
   raw_syscall(SYS_rt_sigaction, 6, as_arg(action), 0, sizeof abort_only);

@@ -16,8 +16,8 @@ enum class LogLevel : int {
 
 inline constexpr int kMaxLines = 100;
 
-// Remembers what descriptor 2 is. Once it is something else (a program may close it and open its data there), nothing is
-// written to it any more.
+// Remembers what descriptor 2 is. Once it is something else (a program may close it and open its data there), nothing
+// is written to it any more.
 void remember_stderr();
 // What is printed: messages up to this level. Default kWarning. Set once at start-up.
 void set_log_level(LogLevel level);

@@ -35,8 +35,12 @@ class PageSet {
   constexpr bool test(unsigned i) const { return (words_[i / 64] >> (i % 64)) & 1; }
   constexpr void set(unsigned i) { words_[i / 64] |= uint64_t{1} << (i % 64); }
   constexpr void clear(unsigned i) { words_[i / 64] &= ~(uint64_t{1} << (i % 64)); }
-  constexpr void set(PageRun run) { apply(run, [](uint64_t& w, uint64_t m) { w |= m; }); }
-  constexpr void clear(PageRun run) { apply(run, [](uint64_t& w, uint64_t m) { w &= ~m; }); }
+  constexpr void set(PageRun run) {
+    apply(run, [](uint64_t& w, uint64_t m) { w |= m; });
+  }
+  constexpr void clear(PageRun run) {
+    apply(run, [](uint64_t& w, uint64_t m) { w &= ~m; });
+  }
 
   constexpr bool none() const {
     uint64_t any = 0;
@@ -56,9 +60,15 @@ class PageSet {
   }
   constexpr Pages pages() const { return {count()}; }
 
-  constexpr PageSet operator&(const PageSet& o) const { return zip(o, [](auto a, auto b) { return a & b; }); }
-  constexpr PageSet operator|(const PageSet& o) const { return zip(o, [](auto a, auto b) { return a | b; }); }
-  constexpr PageSet minus(const PageSet& o) const { return zip(o, [](auto a, auto b) { return a & ~b; }); }
+  constexpr PageSet operator&(const PageSet& o) const {
+    return zip(o, [](auto a, auto b) { return a & b; });
+  }
+  constexpr PageSet operator|(const PageSet& o) const {
+    return zip(o, [](auto a, auto b) { return a | b; });
+  }
+  constexpr PageSet minus(const PageSet& o) const {
+    return zip(o, [](auto a, auto b) { return a & ~b; });
+  }
   constexpr PageSet& operator|=(const PageSet& o) { return *this = *this | o; }
   constexpr PageSet& operator&=(const PageSet& o) { return *this = *this & o; }
   constexpr PageSet& remove(const PageSet& o) { return *this = minus(o); }

@@ -75,12 +75,18 @@ SizeSpec parse_size(std::string_view text, bool allow_percent) {
 
 const char* describe(SizeError error) {
   switch (error) {
-    case SizeError::kNone: return "is fine";
-    case SizeError::kEmpty: return "is empty: say for example 8G";
-    case SizeError::kNotANumber: return "is not a size: say for example 8G, 512M or 50%";
-    case SizeError::kNoUnit: return "has no unit: say for example 8G or 8M";
-    case SizeError::kBadUnit: return "has an unknown unit: use K, M, G or T (binary), or % where a share makes sense";
-    case SizeError::kOutOfRange: return "is out of range";
+    case SizeError::kNone:
+      return "is fine";
+    case SizeError::kEmpty:
+      return "is empty: say for example 8G";
+    case SizeError::kNotANumber:
+      return "is not a size: say for example 8G, 512M or 50%";
+    case SizeError::kNoUnit:
+      return "has no unit: say for example 8G or 8M";
+    case SizeError::kBadUnit:
+      return "has an unknown unit: use K, M, G or T (binary), or % where a share makes sense";
+    case SizeError::kOutOfRange:
+      return "is out of range";
   }
   return "is not a size";
 }

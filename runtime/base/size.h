@@ -14,17 +14,17 @@ namespace ebb {
 enum class SizeError {
   kNone,
   kEmpty,
-  kNotANumber,   // "abc", "-1G", "1..5G"
-  kNoUnit,       // "8": say 8G or 8M
-  kBadUnit,      // "8Q"
-  kOutOfRange,   // zero, more than 2^60 bytes, or more than 100%
+  kNotANumber,  // "abc", "-1G", "1..5G"
+  kNoUnit,      // "8": say 8G or 8M
+  kBadUnit,     // "8Q"
+  kOutOfRange,  // zero, more than 2^60 bytes, or more than 100%
 };
 
 struct SizeSpec {
   SizeError error = SizeError::kNone;
   bool is_percent = false;
-  Bytes bytes{};             // when !is_percent
-  uint64_t percent_e6 = 0;   // when is_percent: millionths of a percent point, 50% = 50'000'000
+  Bytes bytes{};            // when !is_percent
+  uint64_t percent_e6 = 0;  // when is_percent: millionths of a percent point, 50% = 50'000'000
 };
 
 // Pure; allocates nothing.

@@ -4,8 +4,8 @@
 // which has no libc state at all. Returns what the kernel returns: a value, or -errno.
 #pragma once
 
-#include <cstdint>
 #include <sys/syscall.h>
+#include <cstdint>
 
 namespace ebb {
 

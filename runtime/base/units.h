@@ -11,11 +11,11 @@
 namespace ebb {
 
 inline constexpr size_t kPageShift = 12;
-inline constexpr size_t kPageSize = size_t{1} << kPageShift;          // the unit of truth
+inline constexpr size_t kPageSize = size_t{1} << kPageShift;  // the unit of truth
 inline constexpr size_t kExtentShift = 21;
-inline constexpr size_t kExtentSize = size_t{1} << kExtentShift;      // the unit of state, and one huge page
-inline constexpr size_t kPagesPerExtent = kExtentSize / kPageSize;    // 512
-inline constexpr size_t kPagesPerBlock = 16;                          // 64 KiB, the unit of fault-around
+inline constexpr size_t kExtentSize = size_t{1} << kExtentShift;    // the unit of state, and one huge page
+inline constexpr size_t kPagesPerExtent = kExtentSize / kPageSize;  // 512
+inline constexpr size_t kPagesPerBlock = 16;                        // 64 KiB, the unit of fault-around
 
 // A number of 4 KiB pages.
 struct Pages {
@@ -23,8 +23,14 @@ struct Pages {
   constexpr auto operator<=>(const Pages&) const = default;
   constexpr Pages operator+(Pages o) const { return {count + o.count}; }
   constexpr Pages operator-(Pages o) const { return {count - o.count}; }
-  constexpr Pages& operator+=(Pages o) { count += o.count; return *this; }
-  constexpr Pages& operator-=(Pages o) { count -= o.count; return *this; }
+  constexpr Pages& operator+=(Pages o) {
+    count += o.count;
+    return *this;
+  }
+  constexpr Pages& operator-=(Pages o) {
+    count -= o.count;
+    return *this;
+  }
 };
 
 // A number of bytes.
@@ -33,7 +39,10 @@ struct Bytes {
   constexpr auto operator<=>(const Bytes&) const = default;
   constexpr Bytes operator+(Bytes o) const { return {count + o.count}; }
   constexpr Bytes operator-(Bytes o) const { return {count - o.count}; }
-  constexpr Bytes& operator+=(Bytes o) { count += o.count; return *this; }
+  constexpr Bytes& operator+=(Bytes o) {
+    count += o.count;
+    return *this;
+  }
 };
 
 constexpr Bytes to_bytes(Pages p) { return {p.count << kPageShift}; }
@@ -53,11 +62,11 @@ struct Address {
   constexpr uint64_t operator-(Address o) const { return value - o.value; }
   constexpr Address page() const { return {align_down(value, kPageSize)}; }
   constexpr Address extent() const { return {align_down(value, kExtentSize)}; }
-  constexpr unsigned page_in_extent() const {
-    return static_cast<unsigned>((value >> kPageShift) % kPagesPerExtent);
-  }
+  constexpr unsigned page_in_extent() const { return static_cast<unsigned>((value >> kPageShift) % kPagesPerExtent); }
   template <class T = void>
-  T* pointer() const { return reinterpret_cast<T*>(value); }
+  T* pointer() const {
+    return reinterpret_cast<T*>(value);
+  }
 };
 
 inline Address address_of(const void* p) { return {reinterpret_cast<uintptr_t>(p)}; }

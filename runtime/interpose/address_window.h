@@ -58,7 +58,9 @@ inline constexpr uintptr_t kExtentsBegin = 26 * kTebibyte;
 inline constexpr uintptr_t kOursEnd = 42 * kTebibyte;
 
 inline bool is_ours(const void* p) { return reinterpret_cast<uintptr_t>(p) - kLargeBegin < kOursEnd - kLargeBegin; }
-inline bool is_large(const void* p) { return reinterpret_cast<uintptr_t>(p) - kLargeBegin < kExtentsBegin - kLargeBegin; }
+inline bool is_large(const void* p) {
+  return reinterpret_cast<uintptr_t>(p) - kLargeBegin < kExtentsBegin - kLargeBegin;
+}
 
 extern AddressWindow g_large_window;
 extern AddressWindow g_extent_window;

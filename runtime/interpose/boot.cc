@@ -1,12 +1,12 @@
 // The constructor, and what it decides. See boot.h.
 #include "interpose/boot.h"
 
-#include <cerrno>
-#include <cstdlib>
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 #include <sys/auxv.h>
+#include <cerrno>
+#include <cstdlib>
 
 #include "interpose/heap_route.h"
 #include "interpose/loader.h"
@@ -45,8 +45,8 @@ const link_map* library_of(const link_map* libraries, const void* address) {
   return found;
 }
 
-// glibc's own: what __libc_malloc gave is glibc's, also where another preloaded allocator comes next. Only then is there
-// a need for a dlopen, which takes more than all the rest of a start.
+// glibc's own: what __libc_malloc gave is glibc's, also where another preloaded allocator comes next. Only then is
+// there a need for a dlopen, which takes more than all the rest of a start.
 void resolve_usable_size() {
   if (g_next.malloc_usable_size) return;
   void* found = dlsym(RTLD_NEXT, "malloc_usable_size");

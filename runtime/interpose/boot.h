@@ -5,9 +5,9 @@
 // The constructor opens nothing, maps nothing and starts nothing.
 #pragma once
 
+#include <sys/types.h>
 #include <cstddef>
 #include <cstdint>
-#include <sys/types.h>
 
 namespace ebb::interpose {
 

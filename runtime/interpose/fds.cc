@@ -2,11 +2,11 @@
 //
 // Rule: our descriptors do not exist for the program. Closing one fails with EBADF; closing a range passes over it and
 // succeeds; duplicating onto one is refused like a number above the limit. Async-signal-safe, no lock.
-#include <cerrno>
-#include <climits>
 #include <linux/close_range.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <cerrno>
+#include <climits>
 
 #include "base/syscall.h"
 #include "os/fd.h"

@@ -1,8 +1,8 @@
 // The malloc family. The contract is glibc's, bit for bit; where the memory comes from is heap_route.h's business.
 //
-// Rules: a block costs a comparison and a jump to glibc, or a few loads and stores at the thread's front (heap_front.h),
-// and what that does not have a call to memkind. No lock, no dlsym, no stdio. free() keeps errno. operator new and
-// delete are left to libstdc++: they call us, and the program may replace them.
+// Rules: a block costs a comparison and a jump to glibc, or a few loads and stores at the thread's front
+// (heap_front.h), and what that does not have a call to memkind. No lock, no dlsym, no stdio. free() keeps errno.
+// operator new and delete are left to libstdc++: they call us, and the program may replace them.
 #include <cerrno>
 #include <cstring>
 
@@ -76,8 +76,8 @@ inline size_t at_least_minimum(size_t bytes) { return larger(bytes, kMinAlignmen
 
 void* memkind_allocate_aligned(size_t alignment, size_t bytes) {
   void* p = nullptr;
-  const int error = in_memkind(
-      [&] { return g_backend.allocate_aligned(g_backend.kind, &p, alignment, at_least_minimum(bytes)); });
+  const int error =
+      in_memkind([&] { return g_backend.allocate_aligned(g_backend.kind, &p, alignment, at_least_minimum(bytes)); });
   if (error) return __libc_memalign(alignment, bytes);
   note_block(p);
   return p;
@@ -103,10 +103,14 @@ void* large(size_t bytes, size_t alignment) {
   if (from_memkind(bytes, caller)) [[likely]]
     return memkind_allocate(bytes);
   switch (slow_route(bytes, caller)) {
-    case Route::kMemkind: return memkind_allocate(bytes);
-    case Route::kLarge: return large(bytes, 0);
-    case Route::kNowhere: return nullptr;
-    case Route::kGlibc: break;
+    case Route::kMemkind:
+      return memkind_allocate(bytes);
+    case Route::kLarge:
+      return large(bytes, 0);
+    case Route::kNowhere:
+      return nullptr;
+    case Route::kGlibc:
+      break;
   }
   return __libc_malloc(bytes);
 }
@@ -115,10 +119,14 @@ void* large(size_t bytes, size_t alignment) {
   if (from_memkind(bytes, caller)) [[likely]]
     return memkind_allocate_zeroed(bytes);
   switch (slow_route(bytes, caller)) {
-    case Route::kMemkind: return memkind_allocate_zeroed(bytes);
-    case Route::kLarge: return large(bytes, 0);
-    case Route::kNowhere: return nullptr;
-    case Route::kGlibc: break;
+    case Route::kMemkind:
+      return memkind_allocate_zeroed(bytes);
+    case Route::kLarge:
+      return large(bytes, 0);
+    case Route::kNowhere:
+      return nullptr;
+    case Route::kGlibc:
+      break;
   }
   return __libc_calloc(1, bytes);
 }
@@ -143,10 +151,14 @@ void* allocate_aligned(size_t alignment, size_t bytes, const void* caller) {
   if (from_memkind(bytes, caller)) return memkind_allocate_aligned(alignment, bytes);
   if (bytes > t_heap.credit) {
     switch (slow_route(bytes, caller)) {
-      case Route::kMemkind: return memkind_allocate_aligned(alignment, bytes);
-      case Route::kLarge: return large(bytes, alignment);
-      case Route::kNowhere: return nullptr;
-      case Route::kGlibc: return __libc_memalign(alignment, bytes);
+      case Route::kMemkind:
+        return memkind_allocate_aligned(alignment, bytes);
+      case Route::kLarge:
+        return large(bytes, alignment);
+      case Route::kNowhere:
+        return nullptr;
+      case Route::kGlibc:
+        return __libc_memalign(alignment, bytes);
     }
   }
   t_heap.credit -= bytes;

@@ -1,5 +1,6 @@
 // The general-purpose allocator that a grown process gets: memkind's default kind (heap_memkind.cc), or none
-// (heap_none.cc, chosen by -DEBB_MEMKIND=OFF): then small objects stay with glibc for good and only large ones are managed.
+// (heap_none.cc, chosen by -DEBB_MEMKIND=OFF): then small objects stay with glibc for good and only large ones are
+// managed.
 #pragma once
 
 #include <cstddef>

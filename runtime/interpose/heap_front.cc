@@ -1,9 +1,9 @@
 // The pages' classes, and the beginning and end of a thread's front. See heap_front.h.
 #include "interpose/heap_front.h"
 
-#include <cstring>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <cstring>
 
 #include "base/syscall.h"
 #include "interpose/heap_route.h"

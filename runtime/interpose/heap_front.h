@@ -1,5 +1,6 @@
 // Front: a few freed blocks that each thread keeps at hand, by size, so that most allocations of a grown process do not
-// call memkind: that is a chain of jumps and two thread-local lookups through the loader, as much as the rest of malloc.
+// call memkind: that is a chain of jumps and two thread-local lookups through the loader, as much as the rest of
+// malloc.
 //
 // free() must know a block's size without asking memkind. A slab of memkind holds blocks of one size only, so one byte
 // for each page of the window says it: the class of the block that starts there. It is written each time that a block

@@ -1,9 +1,9 @@
 // Large objects and the table of their sizes. See heap_large.h.
 #include "interpose/heap_large.h"
 
+#include <sys/mman.h>
 #include <atomic>
 #include <cerrno>
-#include <sys/mman.h>
 
 #include "base/check.h"
 #include "base/syscall.h"
@@ -27,7 +27,8 @@ Entry* leaf_at(size_t index) {
   constexpr size_t kBytes = kEntriesPerLeaf * sizeof(Entry);
   const long made = raw_syscall(SYS_mmap, 0, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (is_error(made)) return nullptr;
-  if (g_leaves[index].compare_exchange_strong(leaf, reinterpret_cast<Entry*>(made))) return reinterpret_cast<Entry*>(made);
+  if (g_leaves[index].compare_exchange_strong(leaf, reinterpret_cast<Entry*>(made)))
+    return reinterpret_cast<Entry*>(made);
   raw_syscall(SYS_munmap, made, kBytes);
   return leaf;
 }

@@ -3,12 +3,12 @@
 //
 // memkind's own jemalloc reads its options from a variable when it is loaded. Writing into the program's environment
 // for that moment would race with the program; so we answer for this one name instead (secure_getenv below).
-#include <cstdlib>
-#include <cstring>
 #include <dlfcn.h>
-#include <string_view>
 #include <sys/auxv.h>
 #include <unistd.h>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
 
 #include "base/log.h"
 #include "interpose/heap_backend.h"

@@ -1,13 +1,13 @@
 // When a process counts as grown, and how it goes over to memkind. See heap_route.h.
 #include "interpose/heap_route.h"
 
-#include <atomic>
-#include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
 
 #include "base/lock.h"
 #include "base/log.h"
@@ -134,10 +134,13 @@ void load_tier_copy_once() {
 
 bool ready_or_grown(size_t bytes) {
   switch (g_state.load(std::memory_order_acquire)) {
-    case State::kReady: return true;
+    case State::kReady:
+      return true;
     case State::kLoading:
-    case State::kAbsent: return false;
-    case State::kIdle: break;
+    case State::kAbsent:
+      return false;
+    case State::kIdle:
+      break;
   }
   const size_t requested = g_requested.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   // Blocks of a few MiB that come and go: memkind keeps their pages, mappings of their own would fault anew each time.
@@ -194,9 +197,9 @@ long map_extent(void* hint, size_t bytes, int prot, int flags) {
   return engine::map(reinterpret_cast<void*>(at), bytes, prot, flags | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
-// Asked by calling: in an executable that is not position-independent, the address of `free` is that of the executable's
-// own jump to it, whoever defines it. Ours answers with nothing, since glibc's heap would be set up for a block: many
-// small programs end without one.
+// Asked by calling: in an executable that is not position-independent, the address of `free` is that of the
+// executable's own jump to it, whoever defines it. Ours answers with nothing, since glibc's heap would be set up for a
+// block: many small programs end without one.
 bool exported_heap_is_ours() {
   t_heap.credit = 0;
   t_heap.mode = Mode::kAsking;

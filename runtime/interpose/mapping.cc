@@ -3,9 +3,9 @@
 // Rules: no lock and no allocation here; may run in signal handlers and before the constructor. Which maps are managed
 // is the engine's decision. Calls that come from inside memkind are its extents and go to the heap's addresses; these
 // leave errno alone, so that free() does.
+#include <sys/mman.h>
 #include <cerrno>
 #include <cstdarg>
-#include <sys/mman.h>
 
 #include "base/syscall.h"
 #include "interpose/boot.h"

@@ -9,6 +9,8 @@
 namespace std {
 
 // string_view::substr with a position behind the end.
-void __throw_out_of_range_fmt(const char*, ...) { ebb::check_failed("a position inside the text", __FILE_NAME__, __LINE__); }
+void __throw_out_of_range_fmt(const char*, ...) {
+  ebb::check_failed("a position inside the text", __FILE_NAME__, __LINE__);
+}
 
 }  // namespace std

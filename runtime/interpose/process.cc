@@ -13,8 +13,8 @@
 
 #define EBB_EXPORT [[gnu::visibility("default")]]
 
-// glibc's list of open streams, and its lock, which nests. fork takes it, and in a child of several threads resets the lock
-// of each stream before any handler has run.
+// glibc's list of open streams, and its lock, which nests. fork takes it, and in a child of several threads resets the
+// lock of each stream before any handler has run.
 extern "C" {
 [[gnu::weak]] extern FILE* _IO_list_all;
 [[gnu::weak]] void _IO_list_lock();

@@ -35,18 +35,18 @@ struct alignas(64) JobSlot {
 
 // Sums over the life of the job. Written by all processes with relaxed adds.
 struct JobCounters {
-  Counter evicted_bytes{};       // left DRAM, written or dropped
-  Counter written_bytes{};       // of these, written to the store
-  Counter loaded_bytes{};        // brought back from the store
-  Counter returned_bytes{};      // brought back from limbo
-  Counter zero_bytes{};          // granted as zeros
-  Counter faults{};              // touches that the pager answered
-  Counter stall_ns{};            // time from a fault read by the pager to its answer, summed
-  Counter pager_cpu_ns{};        // processor time of the pager threads
+  Counter evicted_bytes{};   // left DRAM, written or dropped
+  Counter written_bytes{};   // of these, written to the store
+  Counter loaded_bytes{};    // brought back from the store
+  Counter returned_bytes{};  // brought back from limbo
+  Counter zero_bytes{};      // granted as zeros
+  Counter faults{};          // touches that the pager answered
+  Counter stall_ns{};        // time from a fault read by the pager to its answer, summed
+  Counter pager_cpu_ns{};    // processor time of the pager threads
   Counter read_errors{}, write_errors{}, bad_pages{};
-  Counter over_budget_bytes{};   // the most that had to be kept over the budget (store full or failing)
-  Counter processes{};           // that took a slot
-  Counter paged_processes{};     // that left free-run
+  Counter over_budget_bytes{};  // the most that had to be kept over the budget (store full or failing)
+  Counter processes{};          // that took a slot
+  Counter paged_processes{};    // that left free-run
 };
 
 struct JobMessage {
@@ -58,15 +58,15 @@ struct JobControl {
   uint64_t magic = 0;
   uint32_t version = 0;
   uint32_t size = 0;
-  Counter budget{};             // bytes; may be changed while the job runs
-  Counter charged{};            // bytes, sum over slots
+  Counter budget{};   // bytes; may be changed while the job runs
+  Counter charged{};  // bytes, sum over slots
   Counter peak_charged{};
-  Counter managed{};            // bytes, sum over slots
+  Counter managed{};  // bytes, sum over slots
   Counter peak_managed{};
-  Counter stored{};             // bytes in the store only, sum over slots
-  Counter peak_need{};          // the most of charged + stored at one time: what the job would have needed in DRAM
+  Counter stored{};     // bytes in the store only, sum over slots
+  Counter peak_need{};  // the most of charged + stored at one time: what the job would have needed in DRAM
   Counter peak_own_bytes{};
-  Counter pressure{};           // bytes that a process with too small a share waits for
+  Counter pressure{};  // bytes that a process with too small a share waits for
   Counter store_bytes{}, peak_store_bytes{};
   JobCounters counters{};
   std::atomic<uint32_t> messages{0};  // how many were ever posted

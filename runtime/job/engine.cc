@@ -1,9 +1,9 @@
 // The engine: mapping calls. Rules: see engine.h.
 #include "job/engine.h"
 
-#include <cerrno>
 #include <linux/mman.h>
 #include <sys/mman.h>
+#include <cerrno>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -96,8 +96,10 @@ AddressRange pages_of(const void* address, size_t bytes) {
 
 bool qualifies(size_t bytes, int prot, int flags) {
   constexpr int kNeeded = MAP_PRIVATE | MAP_ANONYMOUS;
-  constexpr int kRefused = MAP_SHARED | MAP_STACK | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB | MAP_LOCKED | MAP_32BIT;
-  return bytes >= kSmallestMap && prot == (PROT_READ | PROT_WRITE) && (flags & kNeeded) == kNeeded && !(flags & kRefused);
+  constexpr int kRefused =
+      MAP_SHARED | MAP_STACK | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB | MAP_LOCKED | MAP_32BIT;
+  return bytes >= kSmallestMap && prot == (PROT_READ | PROT_WRITE) && (flags & kNeeded) == kNeeded &&
+         !(flags & kRefused);
 }
 
 // Joins the job at the first managed range. False when that fails: the engine is off from then on.
@@ -247,7 +249,8 @@ long advise(void* address, size_t bytes, int advice) {
     case MADV_COLLAPSE:
       if (s.mode.load() == Mode::kPaged) return 0;
       return plain();
-    default: return plain();
+    default:
+      return plain();
   }
 }
 
@@ -274,13 +277,17 @@ long protect_with(void* address, size_t bytes, int prot, int key, bool keyed) {
 }  // namespace
 
 long protect(void* address, size_t bytes, int prot) { return protect_with(address, bytes, prot, 0, false); }
-long protect_key(void* address, size_t bytes, int prot, int key) { return protect_with(address, bytes, prot, key, true); }
+long protect_key(void* address, size_t bytes, int prot, int key) {
+  return protect_with(address, bytes, prot, key, true);
+}
 
 long lock(void* address, size_t bytes, unsigned flags) {
   State& s = g_state;
   const uint64_t begin = align_down(address_of(address).value, kPageSize);
   const AddressRange range = pages_of(Address{begin}.pointer(), bytes + (address_of(address).value - begin));
-  const auto plain = [&] { return raw_syscall(SYS_mlock2, as_arg(address), static_cast<long>(bytes), static_cast<long>(flags)); };
+  const auto plain = [&] {
+    return raw_syscall(SYS_mlock2, as_arg(address), static_cast<long>(bytes), static_cast<long>(flags));
+  };
   if (!enabled() || !ours(s, range)) return plain();
   {
     HookScope hook;

@@ -1,14 +1,14 @@
-// The engine: what the interposed symbols call. Each function does what the system call of the same name does, and keeps
-// the runtime's picture of managed ranges true across it. Below: job, policy, pager, store, space, os, base.
+// The engine: what the interposed symbols call. Each function does what the system call of the same name does, and
+// keeps the runtime's picture of managed ranges true across it. Below: job, policy, pager, store, space, os, base.
 //
 // Rules for every function here: raw system calls only, no errno, no allocation from libc, no managed memory touched
 // while the state lock is held; signals are blocked meanwhile, so all of them may be called from signal handlers.
 // Results are as the kernel gives them: a value or -errno.
 #pragma once
 
+#include <sys/types.h>
 #include <cstddef>
 #include <cstdint>
-#include <sys/types.h>
 
 #include "base/units.h"
 
@@ -37,18 +37,18 @@ long remap(void* old, size_t old_bytes, size_t bytes, int flags, void* wanted);
 long advise(void* address, size_t bytes, int advice);
 long protect(void* address, size_t bytes, int prot);
 long protect_key(void* address, size_t bytes, int prot, int key);
-long lock(void* address, size_t bytes, unsigned flags);  // mlock2(2)
-long unlock(void* address, size_t bytes);                // munlock(2)
-long lock_all(int flags);                                // mlockall(2)
-long unlock_all();                                       // munlockall(2)
+long lock(void* address, size_t bytes, unsigned flags);             // mlock2(2)
+long unlock(void* address, size_t bytes);                           // munlock(2)
+long lock_all(int flags);                                           // mlockall(2)
+long unlock_all();                                                  // munlockall(2)
 long resident(void* address, size_t bytes, unsigned char* vector);  // mincore(2): pages in the store count as resident
 
-// Memory for our own heap: anonymous, private, read-write, managed, 2 MiB-aligned, huge pages wanted. `hint` is where to
-// put it (or null); with `exact`, there or nowhere (-EEXIST). `bytes` is a multiple of a page.
+// Memory for our own heap: anonymous, private, read-write, managed, 2 MiB-aligned, huge pages wanted. `hint` is where
+// to put it (or null); with `exact`, there or nowhere (-EEXIST). `bytes` is a multiple of a page.
 long map_heap(void* hint, size_t bytes, bool exact);
 
-// Around fork(2), in the thread that forks. `prepare` returns with the state lock held and the pager parked; exactly one
-// of the other two follows in each process.
+// Around fork(2), in the thread that forks. `prepare` returns with the state lock held and the pager parked; exactly
+// one of the other two follows in each process.
 void fork_prepare();
 void fork_parent();
 void fork_child();

@@ -40,7 +40,8 @@ bool read_tier(State& s, std::string_view spec) {
   if (spec.empty()) spec = "file:/var/tmp";
   spec = spec.substr(0, spec.find(','));
   if (spec.substr(0, 5) != "file:" || spec.size() == 5 || spec[5] != '/') {
-    log_line(LogLevel::kWarning, "EBB_SLOW=", spec, " is not understood (say file:/ABSOLUTE/PATH): running without tiering");
+    log_line(LogLevel::kWarning, "EBB_SLOW=", spec,
+             " is not understood (say file:/ABSOLUTE/PATH): running without tiering");
     return false;
   }
   return copy_to(s.slow, sizeof s.slow, spec.substr(5));
@@ -51,7 +52,7 @@ struct Forking {
   bool paged = false;
   bool begun = false;  // fork_prepare holds the locks, whatever has become of the mode since
 };
-constinit Forking g_forking;    // under fork_lock
+constinit Forking g_forking;  // under fork_lock
 constinit StackHold g_stack;
 
 void rebuild_after_fork(State& s) {
@@ -79,7 +80,8 @@ void boot(char** environment) {
   if (dram.empty()) return;
   remember_stderr();
   const std::string_view verbose = variable(environment, "EBB_VERBOSE");
-  if (verbose.size() == 1 && verbose[0] >= '0' && verbose[0] <= '2') set_log_level(static_cast<LogLevel>(verbose[0] - '0'));
+  if (verbose.size() == 1 && verbose[0] >= '0' && verbose[0] <= '2')
+    set_log_level(static_cast<LogLevel>(verbose[0] - '0'));
   const SizeSpec size = parse_size(dram, true);
   if (size.error != SizeError::kNone) {
     log_line(LogLevel::kWarning, "EBB_DRAM=", dram, ' ', describe(size.error), "; running without tiering");

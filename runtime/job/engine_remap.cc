@@ -3,8 +3,8 @@
 // A managed range is many mappings to the kernel (armed and unarmed extents differ), and a moved mapping loses its
 // registration with userfaultfd. So a move is made piece by piece to a place that has the same position within its
 // extents, with nothing out of sight meanwhile, and armed again there before anybody knows the address.
-#include <cerrno>
 #include <sys/mman.h>
+#include <cerrno>
 
 #include "base/check.h"
 #include "job/state.h"
@@ -13,7 +13,8 @@ namespace ebb::engine {
 namespace {
 
 long plain(void* old, size_t old_bytes, size_t bytes, int flags, void* wanted) {
-  return raw_syscall(SYS_mremap, as_arg(old), static_cast<long>(old_bytes), static_cast<long>(bytes), flags, as_arg(wanted));
+  return raw_syscall(SYS_mremap, as_arg(old), static_cast<long>(old_bytes), static_cast<long>(bytes), flags,
+                     as_arg(wanted));
 }
 
 bool wholly_managed(State& s, AddressRange range) {
@@ -41,7 +42,8 @@ bool cut_by_protection(State& s, AddressRange range) {
 long reserve_like(Address like, uint64_t bytes) {
   const uint64_t lead = like.value % kExtentSize;
   const uint64_t span = align_up(lead + bytes, kExtentSize) + kExtentSize;
-  const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(span), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const long r =
+      raw_syscall(SYS_mmap, 0, static_cast<long>(span), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (is_error(r)) return r;
   const uint64_t begin = static_cast<uint64_t>(r), at = align_up(begin, kExtentSize) + lead;
   raw_syscall(SYS_munmap, r, static_cast<long>(at - begin));

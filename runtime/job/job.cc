@@ -1,11 +1,11 @@
 // Rules: see job.h.
 #include "job/job.h"
 
-#include <cerrno>
 #include <fcntl.h>
-#include <new>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <cerrno>
+#include <new>
 
 #include "base/syscall.h"
 #include "os/fd.h"

@@ -1,4 +1,5 @@
-// Job: this process's part in the control page. Rules: raw system calls only; attach() and renew() under the state lock.
+// Job: this process's part in the control page. Rules: raw system calls only; attach() and renew() under the state
+// lock.
 #pragma once
 
 #include "base/result.h"

@@ -1,10 +1,10 @@
 // Paging: from free-run to paged, and the pager's thread. Rules: raw system calls only; the thread takes the state lock
 // for a round and never waits with it held.
-#include <bit>
-#include <cerrno>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <bit>
+#include <cerrno>
 
 #include "base/log.h"
 #include "job/state.h"

@@ -1,5 +1,5 @@
-// State: everything the runtime holds in this process, in one place and constant-initialised: usable before constructors
-// have run, never destroyed. Shared by the parts of the engine; nobody else includes this.
+// State: everything the runtime holds in this process, in one place and constant-initialised: usable before
+// constructors have run, never destroyed. Shared by the parts of the engine; nobody else includes this.
 //
 // Lock order: fork_lock, then lock. A holder of `lock` has all signals blocked and touches no managed memory.
 #pragma once
@@ -57,7 +57,7 @@ struct State {
 
   // The pager's thread. `round` counts its rounds, for hooks that wait for transfers to end.
   LastingFd wake;
-  std::atomic<uint32_t> woken{0};     // something was written to `wake`
+  std::atomic<uint32_t> woken{0};  // something was written to `wake`
   std::atomic<uint32_t> round{0};
   std::atomic<uint32_t> settling{0};  // hooks that wait for `round`
   std::atomic<uint32_t> park{0};      // 0 run, 1 asked to park, 2 parked
@@ -71,9 +71,9 @@ static_assert(std::is_trivially_destructible_v<State>, "nothing of ours may end 
 
 State& state();
 
-// Keeps the caller's stack where it is, should it lie in managed memory (a coroutine's, or one given to pthread_create):
-// a holder of the state lock that faults on its own stack would wait for the pager, which waits for the lock.
-// Taken before the lock.
+// Keeps the caller's stack where it is, should it lie in managed memory (a coroutine's, or one given to
+// pthread_create): a holder of the state lock that faults on its own stack would wait for the pager, which waits for
+// the lock. Taken before the lock.
 class StackHold {
  public:
   void hold();

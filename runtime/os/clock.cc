@@ -3,8 +3,8 @@
 #include "os/clock.h"
 
 #include <elf.h>
-#include <string_view>
 #include <sys/auxv.h>
+#include <string_view>
 
 #include "base/syscall.h"
 

@@ -1,9 +1,9 @@
 #include "os/fd.h"
 
-#include <atomic>
-#include <cerrno>
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <atomic>
+#include <cerrno>
 
 #include "base/syscall.h"
 

@@ -16,8 +16,8 @@ namespace ebb {
 
 // One fault of the program on an armed page, as the kernel reports it.
 struct Fault {
-  Address address;             // page-aligned
-  uint32_t thread = 0;         // kernel thread id of the one that waits; 0 when unknown
+  Address address;      // page-aligned
+  uint32_t thread = 0;  // kernel thread id of the one that waits; 0 when unknown
   bool write = false;
   bool write_protect = false;  // the page is there, but write-protected by us
 };
@@ -31,7 +31,6 @@ struct Progress {
 // Pages: userfaultfd and the few madvise calls beside it. Ranges are page-aligned.
 class PageOps {
  public:
-
   // From now on a touch of a missing page of `range` is a Fault, and so is a write to a protected one. Children do not
   // inherit the range: one that was forked behind our back gets SIGSEGV there, never zeros.
   // Huge pages may be moved there from now on (without that advice every fault would leave a page table in their way).
@@ -58,8 +57,8 @@ class PageOps {
   // A touch of these missing pages raises SIGBUS from now on. EOPNOTSUPP on kernels before 6.6.
   virtual Result<void> poison(AddressRange range) = 0;
 
-  // Copies present pages without touching them through our own page table: the first touch of a page after a move misses
-  // every cache of translations, and leaves the virtual machine where the hypervisor shadows page tables.
+  // Copies present pages without touching them through our own page table: the first touch of a page after a move
+  // misses every cache of translations, and leaves the virtual machine where the hypervisor shadows page tables.
   virtual void peek(void* to, Address from, Bytes bytes) = 0;
 
   // Ends the sharing of present, writable pages with other processes (after a fork) by a write that changes nothing;
@@ -117,8 +116,8 @@ class TierFiles {
  public:
   // A new empty file of mode 0600; the descriptor is protected. Errors: as open(2); EMFILE.
   virtual Result<int> create() = 0;
-  // Makes sure that [offset, offset + bytes) can be written without running out of space. Errors: ENOSPC, EDQUOT, EFBIG,
-  // EIO.
+  // Makes sure that [offset, offset + bytes) can be written without running out of space. Errors: ENOSPC, EDQUOT,
+  // EFBIG, EIO.
   virtual Errno reserve(int fd, uint64_t offset, uint64_t bytes) = 0;
   // Gives the space of [offset, offset + bytes) back; later reads there are not meaningful.
   virtual void punch(int fd, uint64_t offset, uint64_t bytes) = 0;

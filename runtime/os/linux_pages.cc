@@ -1,10 +1,10 @@
 // Rules: called by the pager's thread (no libc state) and by hooks under the runtime's lock; raw system calls only.
 #include "os/linux_pages.h"
 
-#include <cerrno>
 #include <fcntl.h>
 #include <linux/mman.h>
 #include <sys/uio.h>
+#include <cerrno>
 
 #include "base/check.h"
 #include "base/syscall.h"
@@ -105,7 +105,8 @@ Result<void> LinuxPages::arm(AddressRange range) {
 }
 
 void LinuxPages::inherit(AddressRange range, bool on) {
-  raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()), on ? MADV_DOFORK : MADV_DONTFORK);
+  raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()),
+              on ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 // Write-protect mode without any protected page: registered, which move() demands of its target, and never faulting.
@@ -217,8 +218,8 @@ void LinuxPages::discard(AddressRange range) {
 }
 
 bool LinuxPages::populate(AddressRange range) {
-  const long r = raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()),
-                             abi::kMadvPopulateWrite);
+  const long r =
+      raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()), abi::kMadvPopulateWrite);
   return !is_error(r);
 }
 

@@ -1,7 +1,7 @@
-// TierFiles on Linux: unlinked files in a directory of the tier, with O_DIRECT where the file system has it; on DAX file
-// systems a shared mapping besides. A tmpfs is memory, too, but is read and written by system calls: a first touch of each
-// page of a mapping costs several times what the call does (decision 0009). As a stand-in for persistent memory, with
-// PMEM2_FORCE_GRANULARITY, it is mapped.
+// TierFiles on Linux: unlinked files in a directory of the tier, with O_DIRECT where the file system has it; on DAX
+// file systems a shared mapping besides. A tmpfs is memory, too, but is read and written by system calls: a first touch
+// of each page of a mapping costs several times what the call does (decision 0009). As a stand-in for persistent
+// memory, with PMEM2_FORCE_GRANULARITY, it is mapped.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// userfaultfd, pagemap and madvise definitions newer than the headers we build with (Debian 12 ships those of Linux 6.1).
-// Values and layouts: Documentation/admin-guide/mm/userfaultfd.rst and pagemap.rst, Linux 6.8.
+// userfaultfd, pagemap and madvise definitions newer than the headers we build with (Debian 12 ships those of
+// Linux 6.1). Values and layouts: Documentation/admin-guide/mm/userfaultfd.rst and pagemap.rst, Linux 6.8.
 #pragma once
 
 #include <linux/userfaultfd.h>

@@ -1,9 +1,9 @@
 // Rules: the pager's thread only; liburing's inline fast paths and its raw system calls, nothing of libc.
 #include "os/uring_queue.h"
 
-#include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
+#include <cerrno>
 
 #include "base/check.h"
 #include "base/syscall.h"

@@ -63,13 +63,14 @@ void Pager::balance() {
   if (const int64_t over = -budget_.room(); over > 0) slots_.drop_spare({static_cast<uint64_t>(over)});
   for (int steps = 0; steps < 64; ++steps) {
     // Spare pages are as good as room: the next load uses them, and whoever needs room frees them.
-    const int64_t missing = static_cast<int64_t>(target.count) - budget_.room() - static_cast<int64_t>(slots_.spare().count);
+    const int64_t missing =
+        static_cast<int64_t>(target.count) - budget_.room() - static_cast<int64_t>(slots_.spare().count);
     if (missing <= 0) {
       store_refuses_ = false;
       return;
     }
     if (missing <= static_cast<int64_t>(leaving_.count)) return;  // enough is on its way out
-    if (io_ && steps == 0) io_->flush();  // the device works meanwhile
+    if (io_ && steps == 0) io_->flush();                          // the device works meanwhile
     if (!evict_step()) return;
     // Threads that wait come first; what they do not need is left for the next round.
     read_faults();
@@ -255,7 +256,8 @@ void Pager::write_failed(Errno error) {
     store_refuses_ = true;
     TextBuffer<200> text;
     text << "the slow tier took no more pages (" << errno_name(error.value)
-         << "); the job keeps them in DRAM, over its budget if it must. Free space on the tier or give it another with --slow";
+         << "); the job keeps them in DRAM, over its budget if it must. Free space on the tier or give it another with "
+            "--slow";
     budget_.job().post(text.view());
     log_text(LogLevel::kWarning, text.view());
   }

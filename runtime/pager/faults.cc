@@ -11,7 +11,8 @@ namespace {
 alignas(kPageSize) constinit const char kZeros[kPagesPerBlock * kPageSize] = {};
 
 constexpr uint8_t kMaxHeat = 5;
-constexpr uint64_t kMoreTimeNs = 1'000'000;  // in limbo, for every touch of an extent there: each costs the program time
+constexpr uint64_t kMoreTimeNs =
+    1'000'000;  // in limbo, for every touch of an extent there: each costs the program time
 
 PageRun block_of(unsigned i, unsigned pages = kPagesPerBlock) {
   return {static_cast<unsigned>(align_down(i, pages)), pages};
@@ -54,8 +55,8 @@ void Pager::serve_waiters() {
   while (waiters_.size() > kept) waiters_.pop_back();
 }
 
-// What a thread waited for is not evicted in the same round; if the budget had to give way for it, not before the thread
-// had time to run: else it would be taken at once, for ever and ever.
+// What a thread waited for is not evicted in the same round; if the budget had to give way for it, not before the
+// thread had time to run: else it would be taken at once, for ever and ever.
 void Pager::keep(Extent& e, bool there) {
   if (gave_way_) e.given = true;
   if (!there) return;
@@ -114,7 +115,8 @@ void Pager::walked(const Extent& e, unsigned i, const PageSet& there) {
 }
 
 // What returns with page `i` of its group: all but the sample, unless that is what was touched.
-PageSet Pager::group_without_sample(Extent& e, unsigned i, const PageSet& group, const PageSet& samples, Neighbours& judge) {
+PageSet Pager::group_without_sample(Extent& e, unsigned i, const PageSet& group, const PageSet& samples,
+                                    Neighbours& judge) {
   if (!samples.test(i)) return group.minus(samples);
   judge.touched(1);
   e.sample.remove(group);
@@ -203,7 +205,8 @@ void Pager::move_home(Extent& e, const PageSet& wanted) {
   const bool whole = pages == e.aside && gather(e);
   if (whole) pages = e.aside;
   PageSet moved;
-  if (pages == slots_.present(e.slot) && e.resident.none()) moved = move_at_once(e.base, slots_.address(e.slot, 0), pages, PageSet::all());
+  if (pages == slots_.present(e.slot) && e.resident.none())
+    moved = move_at_once(e.base, slots_.address(e.slot, 0), pages, PageSet::all());
   pages.minus(moved).for_each_run([&](PageRun run) {
     unsigned at = run.first;
     while (at < run.end()) {
@@ -246,7 +249,8 @@ bool Pager::gather(Extent& e) {
     if (through == kNoSlot) return false;
     PageSet moved;
     home.for_each_run([&](PageRun run) {
-      const Progress p = ops_.move(slots_.address(through, run.first), e.page(run.first), Bytes{uint64_t{run.count} * kPageSize});
+      const Progress p =
+          ops_.move(slots_.address(through, run.first), e.page(run.first), Bytes{uint64_t{run.count} * kPageSize});
       moved.set(PageRun{run.first, static_cast<unsigned>(p.done.count >> kPageShift)});
     });
     slots_.entered(through, moved);
@@ -260,9 +264,8 @@ bool Pager::gather(Extent& e) {
     if (!all) return false;  // a page is pinned by someone: the others follow one by one
   }
   const PageSet untouched = PageSet::all().minus(e.aside);
-  untouched.for_each_run([&](PageRun run) {
-    __builtin_memset(slots_.address(e.slot, run.first).pointer(), 0, run.count * kPageSize);
-  });
+  untouched.for_each_run(
+      [&](PageRun run) { __builtin_memset(slots_.address(e.slot, run.first).pointer(), 0, run.count * kPageSize); });
   e.aside |= untouched;
   // The page table that is left at home is in the way. A page that we do not know of must not go with it.
   if (ops_.present(e.base, nullptr).none()) ops_.discard(range_at(e.base, kExtentSize));

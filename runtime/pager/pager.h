@@ -27,7 +27,13 @@ namespace ebb {
 class Pager {
  public:
   constexpr Pager(Arena& arena, ExtentTable& table, Store& store, Budget& budget, PageOps& ops, Clock& clock)
-      : arena_(arena), table_(table), store_(store), budget_(budget), ops_(ops), clock_(clock), slots_(arena, ops, budget) {}
+      : arena_(arena),
+        table_(table),
+        store_(store),
+        budget_(budget),
+        ops_(ops),
+        clock_(clock),
+        slots_(arena, ops, budget) {}
 
   // Slots live in `slot_range` (mapped, nothing present); `io` is the pager thread's queue, null on byte-addressable
   // tiers. From now on new ranges are armed from birth. Called again in a fork child with everything drained.
@@ -46,18 +52,17 @@ class Pager {
   // draining() on until this holds.
   bool drained() const { return !transfers_ && limbo_.empty() && ready_.empty(); }
   void set_draining(bool on) { draining_ = on; }
-  // While the process forks, with everything drained and the state lock held by the thread that forks: answers the faults
-  // of that `thread` alone. It cannot be copying the process while it waits, so what changes here is in the child, too;
-  // whatever changes is recorded before the thread is woken. Others wait for the
-  // next step().
+  // While the process forks, with everything drained and the state lock held by the thread that forks: answers the
+  // faults of that `thread` alone. It cannot be copying the process while it waits, so what changes here is in the
+  // child, too; whatever changes is recorded before the thread is woken. Others wait for the next step().
   void answer_parked(uint32_t thread);
   // Evicts until a second process with what this one holds fits the budget, or nothing more can go.
   void shrink_for_fork();
   bool short_of_room() const { return budget_.room() < static_cast<int64_t>(headroom().count); }
   // Around a fork that we know of: whether the child gets what is armed.
   void set_inherited(bool on);
-  // Arms again what is armed in `range`: a fork or a move of the mapping ended it. In a fork child, after open(), for all
-  // of the address space. An error means that the process cannot go on.
+  // Arms again what is armed in `range`: a fork or a move of the mapping ended it. In a fork child, after open(), for
+  // all of the address space. An error means that the process cannot go on.
   Errno rearm(AddressRange range);
   // In a fork child, with a fresh share: charges again what this process holds.
   void recount();
@@ -69,8 +74,8 @@ class Pager {
   bool settled(AddressRange range);
   void freeze(AddressRange range);
   void thaw(AddressRange range);
-  // Contents of `range` are given back: stored copies forgotten, pages out of sight dropped. The caller then drops those
-  // at their own address (madvise, munmap).
+  // Contents of `range` are given back: stored copies forgotten, pages out of sight dropped. The caller then drops
+  // those at their own address (madvise, munmap).
   void forget(AddressRange range);
   // Ends management of `range`. With `keep`, its pages stay where they are and none may be cold: for memory that the
   // program goes on using. Otherwise contents are given back as by forget().
@@ -216,20 +221,20 @@ class Pager {
   AwayList ready_;  // out of sight, read before it was asked for
   Streams loads_, fills_;
   Strides strides_;
-  Neighbours neighbours_;  // of pages that are read
-  Neighbours in_use_;      // of pages that are touched in limbo
+  Neighbours neighbours_;             // of pages that are read
+  Neighbours in_use_;                 // of pages that are touched in limbo
   Neighbours fresh_{kPagesPerBlock};  // of pages that are given for the first time
   Transfer* free_transfers_ = nullptr;
-  char* scratch_ = nullptr;       // kScratchPages, for view()
-  char* alone_ = nullptr;         // kAlone pages
-  uint64_t alone_free_ = 0;       // a bit for each that is not in use
+  char* scratch_ = nullptr;                 // kScratchPages, for view()
+  char* alone_ = nullptr;                   // kAlone pages
+  uint64_t alone_free_ = 0;                 // a bit for each that is not in use
   PageHash content_[kPagesPerExtent] = {};  // hashes with seed 0, from evict_aside() to its write_piece()
 
   unsigned transfers_ = 0, reads_ = 0, writes_ = 0;
-  Pages leaving_{};       // pages whose write is under way
-  Pages ready_pages_{};   // read ahead, not yet touched
+  Pages leaving_{};      // pages whose write is under way
+  Pages ready_pages_{};  // read ahead, not yet touched
   int64_t cold_pages_ = 0;
-  unsigned turn_ = 0;     // counts victims, for the share of the main queue
+  unsigned turn_ = 0;                 // counts victims, for the share of the main queue
   unsigned main_share_ = kMainShare;  // of so many victims one is from the main queue, even while a scan runs
   uint64_t run_ns_ = 0;               // how long the program could show what it uses: the clock of limbo
   uint64_t random_ns_ = 0;            // when a thread last waited for a page that no walk led to
@@ -237,16 +242,16 @@ class Pager {
   bool hurry_ = false;                // limbo gives no time
   bool unripe_ = false;               // room is wanted, and what is in limbo had no time yet
   uint64_t store_blocked_until_ns_ = 0;
-  bool store_refuses_ = false;  // said once, until the budget is kept again
+  bool store_refuses_ = false;     // said once, until the budget is kept again
   uint64_t starved_since_ns_ = 0;  // since when a thread waits for room that nobody makes
   bool paged_ = false, draining_ = false, starved_ = false;
   bool gave_way_ = false;  // the budget did, for what is served just now
-  bool busy_ = false;  // this round left work for the next
+  bool busy_ = false;      // this round left work for the next
   uint64_t now_ns_ = 0;
 };
 
-// Calls fn(PageRun, const char*) for parts of a run of the extent's slot, in order, with what they hold: to be read before
-// fn returns.
+// Calls fn(PageRun, const char*) for parts of a run of the extent's slot, in order, with what they hold: to be read
+// before fn returns.
 template <class Fn>
 void Pager::view(const Extent& e, PageRun run, Fn fn) {
   while (run.count) {

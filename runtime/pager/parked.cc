@@ -1,6 +1,6 @@
-// Faults of a thread that forks. glibc touches memory between our fork handlers and the fork itself: streams, the state of its
-// name service. Rules: see pager.h and answer_parked() there: no allocation, nothing of the pager's state changes but
-// the page that is asked for.
+// Faults of a thread that forks. glibc touches memory between our fork handlers and the fork itself: streams, the state
+// of its name service. Rules: see pager.h and answer_parked() there: no allocation, nothing of the pager's state
+// changes but the page that is asked for.
 #include "pager/pager.h"
 
 namespace ebb {
@@ -57,7 +57,8 @@ bool Pager::fill_parked(Extent& e, unsigned i) {
 
 void Pager::take_parked() {
   for (; parked_count_; --parked_count_)
-    if (!waiters_.push_back({parked_[parked_count_ - 1], now_ns_})) ops_.wake(range_at(parked_[parked_count_ - 1], kPageSize));
+    if (!waiters_.push_back({parked_[parked_count_ - 1], now_ns_}))
+      ops_.wake(range_at(parked_[parked_count_ - 1], kPageSize));
 }
 
 }  // namespace ebb

@@ -61,7 +61,9 @@ void Pager::freeze(AddressRange range) {
 }
 
 void Pager::thaw(AddressRange range) {
-  table_.for_each(range, [](Extent& e) { if (e.frozen) --e.frozen; });
+  table_.for_each(range, [](Extent& e) {
+    if (e.frozen) --e.frozen;
+  });
 }
 
 // What `pages` held is no longer wanted. Nothing of it is under way.
@@ -93,8 +95,7 @@ void Pager::remove(AddressRange range, bool keep) {
     const PageSet pages = e.managed & part_of(e, range);
     if (keep) {
       e.aside.intersects(pages) ? settle_extent(e) : void();
-      if (e.armed)
-        pages.for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
+      if (e.armed) pages.for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
     }
     forget_pages(e, pages);
     if (!e.armed) {
@@ -230,7 +231,9 @@ bool Pager::rekey(AddressRange from, Address to) {
 }
 
 void Pager::settle_home(AddressRange range) {
-  table_.for_each(range, [&](Extent& e) { if (e.aside.any()) settle_extent(e); });
+  table_.for_each(range, [&](Extent& e) {
+    if (e.aside.any()) settle_extent(e);
+  });
 }
 
 }  // namespace ebb

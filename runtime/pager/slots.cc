@@ -105,8 +105,10 @@ void SlotPool::give(uint32_t slot) {
   state_[slot].used = false;
   --used_;
   uint32_t* head = &rich_;
-  if (present_[slot].none()) head = wants_huge(slot) ? &huge_ : &empty_;
-  else if (state_[slot].whole) head = &whole_;
+  if (present_[slot].none())
+    head = wants_huge(slot) ? &huge_ : &empty_;
+  else if (state_[slot].whole)
+    head = &whole_;
   next_[slot] = *head;
   *head = slot;
   spare_ += present_[slot].pages();

@@ -18,12 +18,12 @@ class SlotPool {
  public:
   constexpr SlotPool(Arena& arena, PageOps& ops, Budget& budget) : arena_(arena), ops_(ops), budget_(budget) {}
 
-  // `range` is mapped, armed as limbo, and holds nothing; the last huge_slots() want huge pages. ENOMEM when the tables do not
-  // fit.
+  // `range` is mapped, armed as limbo, and holds nothing; the last huge_slots() want huge pages. ENOMEM when the tables
+  // do not fit.
   Result<void> open(AddressRange range);
 
-  // A slot without a present page, for pages that are moved in; `whole` when that is one huge page. kNoSlot when all are
-  // in use.
+  // A slot without a present page, for pages that are moved in; `whole` when that is one huge page. kNoSlot when all
+  // are in use.
   uint32_t take_empty(bool whole);
   // A slot for pages that are read in: with spare pages for more than a few.
   uint32_t take_for_load(unsigned wanted);

@@ -1,4 +1,5 @@
-// Transfers: pages on their way between slots and the store, and what is read before it is asked for. Rules: see pager.h.
+// Transfers: pages on their way between slots and the store, and what is read before it is asked for. Rules: see
+// pager.h.
 #include <cerrno>
 
 #include "base/check.h"
@@ -11,10 +12,10 @@ namespace {
 
 constexpr unsigned kPagesPerRequest = 512;  // 2 MiB: a whole extent arrives at once
 constexpr unsigned kMaxReads = 48;
-constexpr unsigned kMaxBeside = 2;             // read-ahead under way while threads wait for single pages: enough to keep
-constexpr uint64_t kBesideNs = 10'000'000;     // a device busy, and each behind the other adds its time to theirs
+constexpr unsigned kMaxBeside = 2;          // read-ahead under way while threads wait for single pages: enough to keep
+constexpr uint64_t kBesideNs = 10'000'000;  // a device busy, and each behind the other adds its time to theirs
 constexpr unsigned kWorthWhole = kPagesPerExtent * 3 / 4;
-constexpr Pages kMaxAhead{8192};            // 32 MiB read ahead of all streams together
+constexpr Pages kMaxAhead{8192};  // 32 MiB read ahead of all streams together
 
 }  // namespace
 
@@ -92,7 +93,8 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     PageRun run = pages.next_run(i);
     if (run.first != i) run = {i, 1};
     if (run.count > kScratchPages) run.count = kScratchPages;
-    if (!beside) run.count = 1;  // what is copied beside it is not seen to be used or not, and takes the place of what is
+    if (!beside)
+      run.count = 1;  // what is copied beside it is not seen to be used or not, and takes the place of what is
     run.count = store_.contiguous(e, i, run.count);
     if (!make_room({run.count})) {
       run.count = 1;
@@ -153,8 +155,8 @@ void Pager::take_samples(Extent& e, const PageSet& pages, unsigned i) {
   }
 }
 
-// From memory to its place: hashed where it lies in a mapping, else in the scratch pages, which hold the run. The pages are
-// charged.
+// From memory to its place: hashed where it lies in a mapping, else in the scratch pages, which hold the run. The pages
+// are charged.
 bool Pager::load_at_once(Extent& e, PageRun run) {
   const SlotPlace place = store_.place(e, run.first);
   const char* from = place.mapped ? place.mapped : scratch_;
@@ -193,14 +195,15 @@ bool Pager::load_at_once(Extent& e, PageRun run) {
 
 // A few pages that were read beside others give way to a huge page for all, now that a walk comes.
 void Pager::drop_beside(Extent& e) {
-  if (e.away != Away::kReady || e.read_ahead || e.transfers || e.aside.minus(e.pristine).any() || !e.can_be_huge()) return;
+  if (e.away != Away::kReady || e.read_ahead || e.transfers || e.aside.minus(e.pristine).any() || !e.can_be_huge())
+    return;
   if ((e.cold() | e.aside).count() >= kWorthWhole) drop_pristine(e);
 }
 
 // Whether these cold pages are worth a huge page: nearly all of the extent, and the rest can be gathered.
 bool Pager::worth_whole(const Extent& e, const PageSet& pages) const {
-  return pages.count() >= kWorthWhole && e.slot == kNoSlot && e.can_be_huge() && pages == e.cold() && e.writing.none() &&
-         e.loading.none() && e.aside.none();
+  return pages.count() >= kWorthWhole && e.slot == kNoSlot && e.can_be_huge() && pages == e.cold() &&
+         e.writing.none() && e.loading.none() && e.aside.none();
 }
 
 bool Pager::take_load_slot(Extent& e, const PageSet& pages) {
@@ -277,8 +280,10 @@ void Pager::read_ahead(Stream& s) {
     unsigned first = s.direction > 0 ? static_cast<unsigned>(page - base) : 0;
     unsigned last = s.direction > 0 ? static_cast<unsigned>(kPagesPerExtent) : static_cast<unsigned>(page - base);
     if (left < last - first) {
-      if (s.direction > 0) last = first + static_cast<unsigned>(left);
-      else first = last - static_cast<unsigned>(left);
+      if (s.direction > 0)
+        last = first + static_cast<unsigned>(left);
+      else
+        first = last - static_cast<unsigned>(left);
     }
     if (e->managed.none()) return;
     if (e->armed && !e->frozen && !e->doubtful) {
@@ -431,8 +436,8 @@ void Pager::lost_page(Extent& e, unsigned i, const char* why) {
   const SlotPlace place = store_.place(e, i);
   budget_.counters().bad_pages.fetch_add(1, std::memory_order_relaxed);
   TextBuffer<240> text;
-  text << "page " << e.page(i) << " is lost: the store file (descriptor " << place.fd << ") at offset " << place.offset << ' '
-       << why << "; the program gets SIGBUS where it reads it";
+  text << "page " << e.page(i) << " is lost: the store file (descriptor " << place.fd << ") at offset " << place.offset
+       << ' ' << why << "; the program gets SIGBUS where it reads it";
   log_text(LogLevel::kError, text.view());
   budget_.job().post(text.view());
   if (!ops_.poison(range_at(e.page(i), kPageSize)).ok()) {

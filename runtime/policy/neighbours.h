@@ -1,7 +1,7 @@
 // Neighbours: how many pages around a randomly touched one are worth loading with it. What was loaded beside waits out
-// of sight, so that a touch of it is seen; it returns in groups, so that a dense use does not pay for each page. One page
-// of each group, the sample, returns only when it is touched itself: the share of samples that were, before they had to
-// go, is the share of neighbours that were worth it. A pure decision over counters.
+// of sight, so that a touch of it is seen; it returns in groups, so that a dense use does not pay for each page. One
+// page of each group, the sample, returns only when it is touched itself: the share of samples that were, before they
+// had to go, is the share of neighbours that were worth it. A pure decision over counters.
 #pragma once
 
 #include <cstdint>

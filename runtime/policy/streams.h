@@ -1,5 +1,5 @@
-// Streams: tells sequential walks from random touches, several at once, forwards and backwards. A pure decision over the
-// page numbers of faults; no I/O, no locking, no allocation.
+// Streams: tells sequential walks from random touches, several at once, forwards and backwards. A pure decision over
+// the page numbers of faults; no I/O, no locking, no allocation.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@
 namespace ebb {
 
 struct Stream {
-  uint64_t next = 0;   // the page at which the walk should fault next
-  uint64_t last = 0;   // the page at which it faulted last
-  uint64_t used = 0;   // when it last advanced, in observations
-  uint32_t hits = 0;   // faults in a row that came where they were expected
+  uint64_t next = 0;  // the page at which the walk should fault next
+  uint64_t last = 0;  // the page at which it faulted last
+  uint64_t used = 0;  // when it last advanced, in observations
+  uint32_t hits = 0;  // faults in a row that came where they were expected
   int8_t direction = 1;
   bool active = false;
 };
@@ -55,8 +55,8 @@ class Streams {
     }
     return false;
   }
-  // How many pages ahead of it a walk has earned: few while it may be no more than a row of a matrix, twice as many with
-  // every fault that comes where it was expected.
+  // How many pages ahead of it a walk has earned: few while it may be no more than a row of a matrix, twice as many
+  // with every fault that comes where it was expected.
   static uint64_t earned(const Stream& s) { return uint64_t{2} << (s.hits < kMostDoublings ? s.hits : kMostDoublings); }
   // The walk's next fault is expected at `page`: what is before it has been provided.
   static void provided(Stream& s, uint64_t page) { s.next = page; }

@@ -42,31 +42,31 @@ struct Extent {
   PageSet sample;    // where aside: counts as used only when it is touched itself (see policy/neighbours.h)
   PageSet writing;   // the slot's page is on its way to the store, and stays until it is there
   PageSet loading;
-  PageSet wanted;    // subset of loading and writing: a thread waits for it
+  PageSet wanted;  // subset of loading and writing: a thread waits for it
   PageSet stored;
-  PageSet fenced;    // protected by the program (not read-write): filled by copy, never evicted
-  PageSet pinned;    // locked by the program (mlock): never evicted
-  PageSet lost;      // subset of resident: there is a mark instead of the page, which raises SIGBUS
+  PageSet fenced;  // protected by the program (not read-write): filled by copy, never evicted
+  PageSet pinned;  // locked by the program (mlock): never evicted
+  PageSet lost;    // subset of resident: there is a mark instead of the page, which raises SIGBUS
 
   StoreEntry* store = nullptr;  // where `stored` pages are, newest layer first
   PageHash* hashes = nullptr;   // 512, allocated with the first stored page
   uint32_t slot = kNoSlot;
 
   bool armed = false;
-  bool huge = false;         // resident as one huge page, as far as we know
-  bool heap = false;         // belongs to our own heap
-  bool urgent = false;       // in limbo without a probing time: evict at once
-  bool given = false;        // the budget gave way for what a thread waits for here
-  bool doubtful = false;     // a read of several pages failed here: one at a time from now on
-  bool read_ahead = false;   // has pages in the slot that a stream is expected to touch
-  uint8_t heat = 0;          // how often in a row it was found in use
-  uint8_t skip = 0;          // rounds of the clock that it is left alone
-  uint16_t transfers = 0;    // I/O requests under way
-  uint16_t frozen = 0;       // a hook works on it: nothing new starts
-  uint32_t held = 0;         // hooks that run on a stack in it; atomic, without the lock: never evicted meanwhile
-  uint16_t touches = 0;      // pages returned from limbo since it went aside
+  bool huge = false;            // resident as one huge page, as far as we know
+  bool heap = false;            // belongs to our own heap
+  bool urgent = false;          // in limbo without a probing time: evict at once
+  bool given = false;           // the budget gave way for what a thread waits for here
+  bool doubtful = false;        // a read of several pages failed here: one at a time from now on
+  bool read_ahead = false;      // has pages in the slot that a stream is expected to touch
+  uint8_t heat = 0;             // how often in a row it was found in use
+  uint8_t skip = 0;             // rounds of the clock that it is left alone
+  uint16_t transfers = 0;       // I/O requests under way
+  uint16_t frozen = 0;          // a hook works on it: nothing new starts
+  uint32_t held = 0;            // hooks that run on a stack in it; atomic, without the lock: never evicted meanwhile
+  uint16_t touches = 0;         // pages returned from limbo since it went aside
   uint64_t aside_since_ns = 0;  // in limbo by the clock of limbo, which stands while threads wait
-  uint64_t keep_until_ns = 0;  // not evicted before: given over the budget to a thread that has to run first
+  uint64_t keep_until_ns = 0;   // not evicted before: given over the budget to a thread that has to run first
 
   Queue queue = Queue::kNone;
   Extent* next = nullptr;  // in `queue`

@@ -32,8 +32,10 @@ Extent* ExtentTable::find_or_make(Address a) {
 
 void ExtentTable::destroy(Extent& e) {
   EBB_CHECK(e.queue == Queue::kNone && e.away == Away::kNone && e.slot == kNoSlot && !e.store && !e.transfers);
-  leaves_[e.base.value >> kLeafShift].load(std::memory_order_relaxed)->extent[index(e.base)].store(
-      nullptr, std::memory_order_release);
+  leaves_[e.base.value >> kLeafShift]
+      .load(std::memory_order_relaxed)
+      ->extent[index(e.base)]
+      .store(nullptr, std::memory_order_release);
   if (e.hashes) arena_.release(e.hashes, kPagesPerExtent * sizeof(PageHash));
   arena_.destroy(&e);
   --size_;
@@ -44,8 +46,10 @@ bool ExtentTable::rekey(Extent& e, Address base) {
   if (!leaf) return false;
   auto& place = leaf->extent[index(base)];
   EBB_CHECK(!place.load(std::memory_order_relaxed));
-  leaves_[e.base.value >> kLeafShift].load(std::memory_order_relaxed)->extent[index(e.base)].store(
-      nullptr, std::memory_order_release);
+  leaves_[e.base.value >> kLeafShift]
+      .load(std::memory_order_relaxed)
+      ->extent[index(e.base)]
+      .store(nullptr, std::memory_order_release);
   e.base = base.extent();
   place.store(&e, std::memory_order_release);
   return true;

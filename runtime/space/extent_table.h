@@ -47,7 +47,8 @@ class ExtentTable {
   template <class Fn>
   void for_all(Fn fn) {
     for (uint64_t i = 0; i < kLeaves; ++i)
-      if (leaves_[i].load(std::memory_order_relaxed)) for_each(range_at({i << kLeafShift}, uint64_t{1} << kLeafShift), fn);
+      if (leaves_[i].load(std::memory_order_relaxed))
+        for_each(range_at({i << kLeafShift}, uint64_t{1} << kLeafShift), fn);
   }
 
  private:

@@ -73,7 +73,8 @@ Result<uint32_t> Store::new_area(Layer& layer) {
   if (layer.areas_made == layer.areas_reserved) {
     // In memory a reserved page is a used one: there, only what is needed now.
     uint32_t more = byte_addressable_ ? 1 : kReserveAreas;
-    Errno failed = files_.reserve(layer.fd, uint64_t{layer.areas_reserved} << kExtentShift, uint64_t{more} << kExtentShift);
+    Errno failed =
+        files_.reserve(layer.fd, uint64_t{layer.areas_reserved} << kExtentShift, uint64_t{more} << kExtentShift);
     if (failed && more > 1) {
       more = 1;
       failed = files_.reserve(layer.fd, uint64_t{layer.areas_reserved} << kExtentShift, kExtentSize);
@@ -162,7 +163,6 @@ void Store::seal() {
   top_ = -1;
   free_areas_.clear();
   close_if_empty(sealed);
-
 }
 
 }  // namespace ebb

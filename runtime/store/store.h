@@ -2,8 +2,8 @@
 // 512 page slots of one extent, so that a walk through memory is a walk through the file.
 //
 // A fork seals the layers that exist: parent and child share them read-only from then on and each writes to a layer of
-// its own above. A page is in exactly one entry of its extent's stack; what a newer layer supersedes is forgotten in the
-// older one, and a layer without a page left is closed.
+// its own above. A page is in exactly one entry of its extent's stack; what a newer layer supersedes is forgotten in
+// the older one, and a layer without a page left is closed.
 //
 // Guarded by the state lock. Errors of the device are the callers' to handle; the store only places and forgets.
 #pragma once
@@ -61,7 +61,8 @@ class Store {
   // Whether every layer is used up: nothing can be written after the next seal().
   bool crowded() const { return layers_in_use_ >= kMaxLayers; }
 
-  // On byte-addressable tiers: `bytes` into, or from, the slots from `place` on. Errors: as TierFiles::write() and read().
+  // On byte-addressable tiers: `bytes` into, or from, the slots from `place` on. Errors: as TierFiles::write() and
+  // read().
   Errno copy_out(const SlotPlace& place, const char* from, uint64_t bytes);
   Errno copy_in(const SlotPlace& place, char* to, uint64_t bytes);
 

@@ -82,7 +82,8 @@ void FakeFiles::copy_out(char* to, const char* from, uint64_t bytes) { std::memc
 Errno FakeFiles::read(int fd, uint64_t offset, char* to, uint64_t bytes) {
   if (call_script)
     if (const Errno e = call_script(false, fd, offset)) return e;
-  const int32_t r = transfer({fd, false, to, static_cast<uint32_t>(bytes), offset, 0}, to, static_cast<uint32_t>(bytes));
+  const int32_t r =
+      transfer({fd, false, to, static_cast<uint32_t>(bytes), offset, 0}, to, static_cast<uint32_t>(bytes));
   return r < 0 ? Errno{-r} : Errno{};
 }
 
@@ -90,7 +91,8 @@ Errno FakeFiles::write(int fd, uint64_t offset, const char* from, uint64_t bytes
   if (call_script)
     if (const Errno e = call_script(true, fd, offset)) return e;
   char* const memory = const_cast<char*>(from);
-  const int32_t r = transfer({fd, true, memory, static_cast<uint32_t>(bytes), offset, 0}, memory, static_cast<uint32_t>(bytes));
+  const int32_t r =
+      transfer({fd, true, memory, static_cast<uint32_t>(bytes), offset, 0}, memory, static_cast<uint32_t>(bytes));
   return r < 0 ? Errno{-r} : Errno{};
 }
 

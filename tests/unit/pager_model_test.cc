@@ -292,8 +292,7 @@ class PagerModelTest : public testing::TestWithParam<Kind> {};
 
 INSTANTIATE_TEST_SUITE_P(Kinds, PagerModelTest,
                          testing::Values(Kind{"disk", Tier::kDisk, false}, Kind{"memory", Tier::kMemory, false},
-                                         Kind{"calls", Tier::kCalls, false},
-                                         Kind{"failing_disk", Tier::kDisk, true},
+                                         Kind{"calls", Tier::kCalls, false}, Kind{"failing_disk", Tier::kDisk, true},
                                          Kind{"failing_memory", Tier::kMemory, true}),
                          [](const auto& kind) { return kind.param.name; });
 
