@@ -152,13 +152,13 @@ class Pager {
   // transfer.cc
   bool demand_load(Extent& e, unsigned i);
   void take_samples(Extent& e, const PageSet& pages, unsigned i);
-  bool load_step(Extent& e, unsigned i);
+  bool load_step(Extent& e, unsigned i, bool asked);
   void load_steps(Stride& s);
   unsigned load(Extent& e, const PageSet& pages);
   bool take_load_slot(Extent& e, const PageSet& pages);
   void drop_beside(Extent& e);
   bool worth_whole(const Extent& e, const PageSet& pages) const;
-  bool load_at_once(Extent& e, PageRun run);
+  bool load_at_once(Extent& e, PageRun run, bool asked);
   void read_ahead();
   void read_ahead(Stream& s);
   void reap();

@@ -83,7 +83,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     promote(e);
   PageSet pages = e.cold() & PageSet::of({first, last - first});
   if (stride) {
-    const bool there = load_step(e, i);
+    const bool there = load_step(e, i, true);
     if (there || e.loading.test(i)) load_steps(*stride);
     if (e.loading.test(i)) e.wanted.set(i);
     return there;
@@ -100,11 +100,14 @@ bool Pager::demand_load(Extent& e, unsigned i) {
       run.count = 1;
       if (!make_room({1})) return false;
     }
-    const bool done = load_at_once(e, run);
+    const bool done = load_at_once(e, run, true);
     Streams::provided(s, page + run.count);
     return done;
   }
-  if (pages.count() == 1 && load_alone(e, i)) return false;
+  if (pages.count() == 1 && load_alone(e, i)) {
+    e.wanted.set(i);
+    return false;
+  }
   unsigned started = load(e, pages);
   if (!sequential && started) take_samples(e, pages & e.loading, i);
   // No room for all of it: what is waited for and a little of the walk, which stays a walk.
@@ -123,10 +126,11 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   return false;
 }
 
-// A page of a walk by a constant step, alone and directly to its place. True when it is there.
-bool Pager::load_step(Extent& e, unsigned i) {
+// A page of a walk by a constant step, alone and directly to its place; `asked`: a thread waits for it. True when the
+// thread need not wait.
+bool Pager::load_step(Extent& e, unsigned i, bool asked) {
   if (!store_.byte_addressable()) return (void)load_alone(e, i), false;
-  return make_room({1}) && load_at_once(e, {i, 1});
+  return make_room({1}) && load_at_once(e, {i, 1}, asked);
 }
 
 // The next steps of such a walk, as far as there is free room.
@@ -138,7 +142,8 @@ void Pager::load_steps(Stride& s) {
     const unsigned i = static_cast<unsigned>(page % kPagesPerExtent);
     if (!e || !e->managed.test(i)) return;
     if (!e->armed || e->frozen || !e->cold().test(i)) continue;  // there already
-    if (budget_.room() < static_cast<int64_t>(kPagesPerBlock) || !(load_step(*e, i) || e->loading.test(i))) return;
+    if (budget_.room() < static_cast<int64_t>(kPagesPerBlock) || !(load_step(*e, i, false) || e->loading.test(i)))
+      return;
   }
 }
 
@@ -157,7 +162,7 @@ void Pager::take_samples(Extent& e, const PageSet& pages, unsigned i) {
 
 // From memory to its place: hashed where it lies in a mapping, else in the scratch pages, which hold the run. The pages
 // are charged.
-bool Pager::load_at_once(Extent& e, PageRun run) {
+bool Pager::load_at_once(Extent& e, PageRun run, bool asked) {
   const SlotPlace place = store_.place(e, run.first);
   const char* from = place.mapped ? place.mapped : scratch_;
   const Errno failed = place.mapped ? Errno{} : store_.copy_in(place, scratch_, run.count * kPageSize);
@@ -167,7 +172,12 @@ bool Pager::load_at_once(Extent& e, PageRun run) {
     if (failed && run.count > 1) {  // only what is waited for can be lost
       e.doubtful = true;
       budget_.release({run.count - 1});
-      return load_at_once(e, {run.first, 1});
+      return load_at_once(e, {run.first, 1}, asked);
+    }
+    if (k == 0 && !asked) {  // it may never be
+      e.doubtful = true;
+      budget_.release({run.count});
+      return false;
     }
     if (k == 0) {
       if (failed) budget_.counters().read_errors.fetch_add(1, std::memory_order_relaxed);
@@ -361,13 +371,17 @@ void Pager::finish_alone(Transfer& t, int32_t result) {
     if (submit(t, place)) return;
   }
   alone_free_ |= uint64_t{1} << ((t.alone - alone_) / kPageSize);
+  const bool asked = e.wanted.test(i);
   e.loading.clear(i);
   e.wanted.clear(i);
   if (!good) {
     if (!read) budget_.counters().read_errors.fetch_add(1, std::memory_order_relaxed);
     budget_.release({1});
     touch_cold_count(1);
-    lost_page(e, i, result < 0 ? errno_name(-result) : "does not hold what was written to it");
+    if (asked)
+      lost_page(e, i, result < 0 ? errno_name(-result) : "does not hold what was written to it");
+    else
+      e.doubtful = true;  // read ahead: it may never be asked for
     leave_slot_if_idle(e);
     return;
   }

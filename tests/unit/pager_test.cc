@@ -453,6 +453,21 @@ TEST_P(PagerTest, WhatAHookHoldsInLimboDoesNotKeepTheBudgetFromGivingWay) {
   w.expect_all(held, 1);
 }
 
+TEST_P(PagerTest, ABadPageThatWasReadAheadByStepsIsLostOnlyWhenItIsAskedFor) {
+  const AddressRange a = w.add({12000});
+  w.write_all(a, 1);
+  ASSERT_TRUE(evict(a));
+  const Address bad = page(a, 40 * 20);
+  const SlotPlace place = w.store.place(w.extent(bad), bad.page_in_extent());
+  w.k.files.corrupt(place.fd, place.offset + 100);
+  w.strict = false;
+  for (uint64_t i = 0; i < 12000; i += 40)
+    if (page(a, i) != bad) w.expect(page(a, i), 1 + i);
+  EXPECT_EQ(w.counters().bad_pages.load(), 0u);
+  EXPECT_EQ(w.touch(bad, false), Touch::kBus);
+  EXPECT_EQ(w.counters().bad_pages.load(), 1u);
+}
+
 // What only a tier that is read and written by calls can show.
 class PagerCallsTest : public PagerTest {};
 
