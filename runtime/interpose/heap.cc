@@ -99,12 +99,11 @@ void* large(size_t bytes, size_t alignment) {
   return p ? p : no_memory();
 }
 
+template <bool zeroed>
 [[gnu::noinline]] void* allocate_elsewhere(size_t bytes, const void* caller) {
-  if (from_memkind(bytes, caller)) [[likely]]
-    return memkind_allocate(bytes);
-  switch (slow_route(bytes, caller)) {
-    case Route::kMemkind:
-      return memkind_allocate(bytes);
+  const Route route = from_memkind(bytes, caller) ? Route::kMemkind : slow_route(bytes, caller);
+  switch (route) {
+    [[likely]] case Route::kMemkind : return zeroed ? memkind_allocate_zeroed(bytes) : memkind_allocate(bytes);
     case Route::kLarge:
       return large(bytes, 0);
     case Route::kNowhere:
@@ -112,23 +111,7 @@ void* large(size_t bytes, size_t alignment) {
     case Route::kGlibc:
       break;
   }
-  return __libc_malloc(bytes);
-}
-
-[[gnu::noinline]] void* allocate_zeroed_elsewhere(size_t bytes, const void* caller) {
-  if (from_memkind(bytes, caller)) [[likely]]
-    return memkind_allocate_zeroed(bytes);
-  switch (slow_route(bytes, caller)) {
-    case Route::kMemkind:
-      return memkind_allocate_zeroed(bytes);
-    case Route::kLarge:
-      return large(bytes, 0);
-    case Route::kNowhere:
-      return nullptr;
-    case Route::kGlibc:
-      break;
-  }
-  return __libc_calloc(1, bytes);
+  return zeroed ? __libc_calloc(1, bytes) : __libc_malloc(bytes);
 }
 
 // A thread that lives on memkind has no credit. (Its blocks of no bytes still come from glibc, which is as well.)
@@ -142,7 +125,7 @@ inline void* allocate(size_t bytes, const void* caller) {
     void* p = front->take(c);
     return p ? p : memkind_allocate_class(c);
   }
-  return allocate_elsewhere(bytes, caller);
+  return allocate_elsewhere<false>(bytes, caller);
 }
 
 // `alignment` is a power of two.
@@ -270,7 +253,7 @@ EBB_EXPORT void* calloc(size_t count, size_t bytes) noexcept {
   if (total <= kFrontZeroed)
     if (Front* front = front_for(total, EBB_CALLER))
       if (void* p = front->take(class_of(total))) return std::memset(p, 0, total);
-  return allocate_zeroed_elsewhere(total, EBB_CALLER);
+  return allocate_elsewhere<true>(total, EBB_CALLER);
 }
 
 EBB_EXPORT void* realloc(void* p, size_t bytes) noexcept { return resize(p, bytes, EBB_CALLER); }

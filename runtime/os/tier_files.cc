@@ -31,6 +31,18 @@ bool has_dax(const char* directory) {
   return !is_error(known) && (file.stx_attributes & file.stx_attributes_mask & STATX_ATTR_DAX);
 }
 
+// pread or pwrite of all of it.
+Errno whole(long call, int fd, uint64_t offset, long memory, uint64_t bytes) {
+  for (uint64_t done = 0; done < bytes;) {
+    const auto at = static_cast<long>(done);
+    const long r = raw_syscall(call, fd, memory + at, static_cast<long>(bytes) - at, static_cast<long>(offset) + at);
+    if (r == -EINTR) continue;
+    if (r <= 0) return {r ? static_cast<int>(-r) : EIO};
+    done += static_cast<uint64_t>(r);
+  }
+  return {};
+}
+
 }  // namespace
 
 Errno LinuxTierFiles::open(const char* path) {
@@ -109,25 +121,11 @@ void LinuxTierFiles::copy_out(char* to, const char* from, uint64_t bytes) {
 }
 
 Errno LinuxTierFiles::read(int fd, uint64_t offset, char* to, uint64_t bytes) {
-  for (uint64_t done = 0; done < bytes;) {
-    const long r = raw_syscall(SYS_pread64, fd, as_arg(to + done), static_cast<long>(bytes - done),
-                               static_cast<long>(offset + done));
-    if (r == -EINTR) continue;
-    if (r <= 0) return {r ? static_cast<int>(-r) : EIO};
-    done += static_cast<uint64_t>(r);
-  }
-  return {};
+  return whole(SYS_pread64, fd, offset, as_arg(to), bytes);
 }
 
 Errno LinuxTierFiles::write(int fd, uint64_t offset, const char* from, uint64_t bytes) {
-  for (uint64_t done = 0; done < bytes;) {
-    const long r = raw_syscall(SYS_pwrite64, fd, as_arg(from + done), static_cast<long>(bytes - done),
-                               static_cast<long>(offset + done));
-    if (r == -EINTR) continue;
-    if (r <= 0) return {r ? static_cast<int>(-r) : EIO};
-    done += static_cast<uint64_t>(r);
-  }
-  return {};
+  return whole(SYS_pwrite64, fd, offset, as_arg(from), bytes);
 }
 
 void LinuxTierFiles::close(int fd) { close_protected(fd); }

@@ -99,14 +99,14 @@ bool Pager::evict_step() {
   if (drop_ready()) return true;
   if (!store_.byte_addressable() && writes_ >= kMaxWrites) return false;  // what else would go waits better at home
   Extent* oldest = limbo_.front();
-  const uint64_t share = pages_covering(budget_.limit()).count / kPagesPerExtent / 8;
+  const uint64_t share = eighth_of_budget();
   const uint64_t most = share < 2 ? 2 : share > 256 ? 256 : share;
   if (oldest && ripe(*oldest) && evict_aside(*oldest)) return true;
   if (Extent* victim = limbo_.size() >= most || slots_.all_used() ? nullptr : pick_victim()) {
     const bool urgent = victim->queue == Queue::kProbation;
     dequeue(*victim);
-    if (move_aside(*victim, victim->evictable().minus(victim->writing), urgent)) return true;
-    return true;  // not movable now; it waits at the end of the queue
+    move_aside(*victim, victim->evictable().minus(victim->writing), urgent);
+    return true;  // moved, or not movable now: then it waits at the end of the queue
   }
   // What only needs time will be room soon; what a hook works on may wait for the very thread that needs room.
   oldest = limbo_.front();
@@ -116,6 +116,9 @@ bool Pager::evict_step() {
   Extent* ahead = ready_.front();
   return ahead && evict_aside(*ahead);
 }
+
+// In extents: what may be in limbo at once, and what a scan may keep.
+uint64_t Pager::eighth_of_budget() const { return pages_covering(budget_.limit()).count / kPagesPerExtent / 8; }
 
 // Whether what is in limbo had the time to be touched.
 bool Pager::ripe(const Extent& e) const { return hurry_ || e.urgent || run_ns_ - e.aside_since_ns >= kProbeNs; }
@@ -272,8 +275,7 @@ bool Pager::eligible(Extent& e) {
 // The next extent to go: behind a scan while one runs, else the next of the clock that is not known to be in use.
 Extent* Pager::pick_victim() {
   if (now_ns_ < store_blocked_until_ns_) return nullptr;
-  const uint64_t keep = pages_covering(budget_.limit()).count / kPagesPerExtent / 8;
-  const bool scan = probation_.size() > keep || main_.empty();
+  const bool scan = probation_.size() > eighth_of_budget() || main_.empty();
   if (scan && (++turn_ % main_share_ || main_.empty())) {
     for (uint64_t n = probation_.size() < kLooks ? probation_.size() : kLooks; n; --n) {
       Extent* e = probation_.front();
@@ -333,13 +335,13 @@ PageSet Pager::move_at_once(Address to, Address from, const PageSet& pages, cons
   return tried.any() ? tried.minus(ops_.present(from, nullptr)) : tried;
 }
 
-// Out of the program's sight. False when nothing could be moved.
-bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
+// Out of the program's sight.
+void Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
   const bool whole = e.huge && pages.full();
   e.slot = slots_.take_empty(whole);
   if (e.slot == kNoSlot) {
     enqueue(e, Queue::kMain);
-    return false;
+    return;
   }
   PageSet moved;
   PageSet stuck;
@@ -378,7 +380,6 @@ bool Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
   leave_slot_if_idle(e);
   // A hook that came in between runs on these very pages, and may wait for the lock that we hold.
   if (__atomic_load_n(&e.held, __ATOMIC_SEQ_CST)) settle_extent(e);
-  return moved.any();
 }
 
 }  // namespace ebb

@@ -11,8 +11,8 @@ namespace {
 alignas(kPageSize) constinit const char kZeros[kPagesPerBlock * kPageSize] = {};
 
 constexpr uint8_t kMaxHeat = 5;
-constexpr uint64_t kMoreTimeNs =
-    1'000'000;  // in limbo, for every touch of an extent there: each costs the program time
+// More time in limbo for every touch of an extent there: each costs the program time.
+constexpr uint64_t kMoreTimeNs = 1'000'000;
 
 PageRun block_of(unsigned i, unsigned pages = kPagesPerBlock) {
   return {static_cast<unsigned>(align_down(i, pages)), pages};
@@ -39,8 +39,8 @@ void Pager::serve_waiters() {
   for (size_t i = 0; i < waiters_.size(); ++i) {
     const Waiter w = waiters_[i];
     gave_way_ = false;
-    const bool served = serve(w);
     Extent* e = table_.find(w.page);
+    const bool served = serve(w, e);
     if (e) keep(*e, served);
     if (!served) {
       if (e && !e->read_ahead && e->wanted.test(w.page.page_in_extent())) {
@@ -65,9 +65,8 @@ void Pager::keep(Extent& e, bool there) {
 }
 
 // True when the thread that faulted goes on (or will fault again); false when it has to wait.
-bool Pager::serve(const Waiter& w) {
+bool Pager::serve(const Waiter& w, Extent* e) {
   const Address fault = w.page;
-  Extent* e = table_.find(fault);
   const unsigned i = fault.page_in_extent();
   if (!e || !e->managed.test(i) || !e->armed) {
     ops_.wake(range_at(fault, kPageSize));

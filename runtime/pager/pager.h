@@ -131,7 +131,7 @@ class Pager {
   // faults.cc
   void read_faults();
   void serve_waiters();
-  bool serve(const Waiter& w);
+  bool serve(const Waiter& w, Extent* e);
   void keep(Extent& e, bool there);
   void walked(const Extent& e, unsigned i, const PageSet& there);
   PageSet group_without_sample(Extent& e, unsigned i, const PageSet& group, const PageSet& samples, Neighbours& judge);
@@ -149,35 +149,38 @@ class Pager {
   void answered(Extent& e, PageRun run);
   void leave_slot_if_idle(Extent& e);
 
-  // transfer.cc
+  // load.cc
   bool demand_load(Extent& e, unsigned i);
   void take_samples(Extent& e, const PageSet& pages, unsigned i);
   bool load_step(Extent& e, unsigned i, bool asked);
   void load_steps(Stride& s);
-  unsigned load(Extent& e, const PageSet& pages);
-  bool take_load_slot(Extent& e, const PageSet& pages);
+  bool load_at_once(Extent& e, PageRun run, bool asked);
   void drop_beside(Extent& e);
   bool worth_whole(const Extent& e, const PageSet& pages) const;
-  bool load_at_once(Extent& e, PageRun run, bool asked);
+  bool take_load_slot(Extent& e, const PageSet& pages);
+  unsigned load(Extent& e, const PageSet& pages);
+  bool load_alone(Extent& e, unsigned i);
   void read_ahead();
   void read_ahead(Stream& s);
-  void reap();
-  void finish_read(Transfer& t, int32_t result);
-  bool load_alone(Extent& e, unsigned i);
-  void finish_alone(Transfer& t, int32_t result);
-  void verify(const Extent& e, PageRun run, PageSet& good);
+
+  // transfer.cc
+  PageHash* hashes(Extent& e);
   template <class Fn>
   void view(const Extent& e, PageRun run, Fn fn);
-  void finish_write(Transfer& t, int32_t result);
-  void lost_page(Extent& e, unsigned i, const char* why);
   bool submit(const Transfer& transfer, const SlotPlace& place);
-  PageHash* hashes(Extent& e);
+  void reap();
+  void finish_alone(Transfer& t, int32_t result);
+  void verify(const Extent& e, PageRun run, PageSet& good);
+  void finish_read(Transfer& t, int32_t result);
+  void lost_page(Extent& e, unsigned i, const char* why);
+  void finish_write(Transfer& t, int32_t result);
 
   // evict.cc
   void balance();
   bool make_room(Pages wanted);
   bool evict_step();
   bool evict_aside(Extent& e);
+  uint64_t eighth_of_budget() const;
   bool ripe(const Extent& e) const;
   void probed(bool in_use);
   bool write_out(Extent& e, const PageSet& dirty);
@@ -186,7 +189,7 @@ class Pager {
   Extent* pick_victim();
   bool eligible(Extent& e);
   bool arm_and_look(Extent& e);
-  bool move_aside(Extent& e, const PageSet& pages, bool urgent);
+  void move_aside(Extent& e, const PageSet& pages, bool urgent);
   PageSet move_at_once(Address to, Address from, const PageSet& pages, const PageSet& within);
   void write_failed(Errno error);
   bool drop_ready();

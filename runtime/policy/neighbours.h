@@ -28,7 +28,18 @@ class Neighbours {
   }
   void touched(unsigned samples) { judged(samples, 0); }
   void dropped(unsigned samples) { judged(0, samples); }
-  void judged(unsigned touched, unsigned untouched) { note(touched, touched + untouched); }
+  // A neighbour that nobody touches takes the place of a page that somebody will, so half of them have to be used; and
+  // nearly all before a request grows so large that the next one waits for it.
+  void judged(unsigned touched, unsigned untouched) {
+    touched_ += touched;
+    judged_ += touched + untouched;
+    if (judged_ < kJudged) return;
+    if (touched_ * 4 >= judged_ * (window_ < 16 ? 2u : 3u))
+      window_ = window_ < most_ ? window_ * 4 : most_;
+    else if (touched_ * 4 < judged_ * (window_ <= 16 ? 1u : 2u))
+      window_ = window_ > 1 ? window_ / 4 : 1;
+    touched_ = judged_ = 0;
+  }
   // A fault right beside memory that is there: the quick sign of locality while the window is one page.
   void beside() {
     if (window_ == 1 && ++beside_ >= kBeside) {
@@ -42,19 +53,6 @@ class Neighbours {
   static constexpr unsigned kJudged = 24;  // samples between two decisions
   static constexpr unsigned kBeside = 8;
   static constexpr unsigned kTried = 32;
-
-  // A neighbour that nobody touches takes the place of a page that somebody will, so half of them have to be used; and
-  // nearly all before a request grows so large that the next one waits for it.
-  void note(unsigned good, unsigned all) {
-    touched_ += good;
-    judged_ += all;
-    if (judged_ < kJudged) return;
-    if (touched_ * 4 >= judged_ * (window_ < 16 ? 2u : 3u))
-      window_ = window_ < most_ ? window_ * 4 : most_;
-    else if (touched_ * 4 < judged_ * (window_ <= 16 ? 1u : 2u))
-      window_ = window_ > 1 ? window_ / 4 : 1;
-    touched_ = judged_ = 0;
-  }
 
   unsigned most_;
   unsigned window_ = 16;

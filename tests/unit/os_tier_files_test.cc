@@ -278,9 +278,13 @@ TEST_F(PmemCopyTest, CopiesInAThreadThatLibcDoesNotKnow) {
   EXPECT_EQ(memcmp(one.to, one.from.data(), kExtentSize), 0);
 }
 
-TEST(TierFiles, MemoryIsReadAndWrittenByCalls) {
+bool shm_is_tmpfs() {
   struct statfs fs = {};
-  if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC) GTEST_SKIP() << "/dev/shm is not a tmpfs here";
+  return statfs("/dev/shm", &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+TEST(TierFiles, MemoryIsReadAndWrittenByCalls) {
+  if (!shm_is_tmpfs()) GTEST_SKIP() << "/dev/shm is not a tmpfs here";
   const Folder folder("/dev/shm");
   LinuxTierFiles files;
   ASSERT_FALSE(files.open(folder.path()));
@@ -299,16 +303,16 @@ TEST(TierFiles, MemoryIsReadAndWrittenByCalls) {
 
 // As a stand-in for persistent memory.
 TEST_F(PmemCopyTest, MemoryIsMappedOnRequest) {
-  struct statfs fs = {};
-  if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC) GTEST_SKIP() << "/dev/shm is not a tmpfs here";
+  if (!shm_is_tmpfs()) GTEST_SKIP() << "/dev/shm is not a tmpfs here";
   const Folder folder("/dev/shm");
   LinuxTierFiles files;
   ASSERT_FALSE(files.open(folder.path()));
   EXPECT_TRUE(files.byte_addressable());
   EXPECT_FALSE(files.dax());
   setenv(kForce, "CACHE_LINE", 1);
-  files.use_copy(load_pmem_copy(files.dax()));
-  if (!load_pmem_copy(false)) GTEST_SKIP() << "libpmem2.so.1 is not installed, or this is built without it";
+  const PmemCopy copy = load_pmem_copy(files.dax());
+  if (!copy) GTEST_SKIP() << "libpmem2.so.1 is not installed, or this is built without it";
+  files.use_copy(copy);
   const int fd = files.create().value();
   ASSERT_FALSE(files.reserve(fd, 0, 4 * kPageSize));
   char* mapping = files.map(fd);
