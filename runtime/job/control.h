@@ -16,7 +16,7 @@
 namespace ebb {
 
 inline constexpr uint64_t kControlMagic = 0x31304c5254434245;  // "EBCTRL01"
-inline constexpr uint32_t kControlVersion = 1;
+inline constexpr uint32_t kControlVersion = 2;
 inline constexpr unsigned kJobSlots = 256;
 inline constexpr unsigned kJobMessages = 8;
 inline constexpr char kJobVariable[] = "EBB_JOB";
@@ -31,6 +31,8 @@ struct alignas(64) JobSlot {
   Counter managed{};               // bytes of managed ranges, resident or not
   Counter stored{};                // bytes that are in the store only
   Counter own_bytes{};             // the runtime's own memory
+  Counter lent{};                  // of `charged`, bytes that processes made by fork may still share
+  Counter borrowed{};              // bytes in DRAM that are charged to the process they are shared with, not here
 };
 
 // Sums over the life of the job. Written by all processes with relaxed adds.
@@ -66,12 +68,18 @@ struct JobControl {
   Counter stored{};     // bytes in the store only, sum over slots
   Counter peak_need{};  // the most of charged + stored at one time: what the job would have needed in DRAM
   Counter peak_own_bytes{};
-  Counter pressure{};  // bytes that a process with too small a share waits for
+  Counter pressure{};  // bytes that a process waits for and cannot free itself: what it holds it shares with others
   Counter store_bytes{}, peak_store_bytes{};
   JobCounters counters{};
   std::atomic<uint32_t> messages{0};  // how many were ever posted
   JobMessage message[kJobMessages] = {};
   JobSlot slot[kJobSlots] = {};
+  // Bytes of `charged` whose process gave them up while others may have them still (see pager/shared.cc).
+  Counter orphaned{};
+  // Forks whose child has, or has not yet, said what it borrows; and when the last one began.
+  Counter forks_begun{}, forks_done{}, forked_ns{};
+  // When some process last looked for dead ones; when `pressure` was last asked for, and by whom.
+  Counter reclaimed_ns{}, pressed_ns{}, presser{};
 
   // Leaves a line for the report; the oldest one gives way when there are too many.
   void post(std::string_view text) {

@@ -18,23 +18,39 @@ constinit State g_state;
 State& state() { return g_state; }
 
 void StackHold::hold() {
-  constexpr uint64_t kMost = 48 << 10;  // what a hook may need
+  constexpr uint64_t kStack = 48 << 10;  // what a hook may need
   if (g_state.mode.load(std::memory_order_relaxed) != Mode::kPaged) return;
   const Address top = Address{reinterpret_cast<uintptr_t>(__builtin_frame_address(0))}.page() + kPageSize;
-  const Address low = {top.value - kMost};
-  Extent* const found[2] = {g_state.table.find(low), g_state.table.find(top - 1)};
-  for (unsigned k = 0; k < 2; ++k) {
-    if (!found[k] || (k == 1 && found[1] == found[0])) continue;
-    __atomic_fetch_add(&found[k]->held, 1, __ATOMIC_SEQ_CST);
-    extents_[k] = found[k];
-  }
-  if (!extents_[0] && !extents_[1]) return;
+  // glibc puts a thread's own data at the upper end of its stack. The kernel writes there (rseq(2)) whenever the thread
+  // gets a processor: also when it wakes to take the lock, which nobody else will be woken for.
+  const Address own = Address{reinterpret_cast<uintptr_t>(__builtin_thread_pointer())}.page();
+  bool any = hold({top - kStack, top});
+  any = hold({own - kPageSize, own + 2 * kPageSize}) || any;
+  if (!any) return;
   // Home before the lock is taken; a guard page below (fenced, or not managed) is not touched.
-  for (Address at = top - kPageSize; at >= low; at = at - kPageSize) {
-    const Extent* e = g_state.table.find(at);
-    if (!e || !e->managed.test(at.page_in_extent()) || e->fenced.test(at.page_in_extent())) break;
-    __atomic_fetch_or(at.pointer<char>(), char{0}, __ATOMIC_RELAXED);
+  for (Address at = top - kPageSize; at >= top - kStack && touch(at); at = at - kPageSize) {
   }
+  for (Address at = own - kPageSize; at < own + 2 * kPageSize; at = at + kPageSize) (void)touch(at);
+}
+bool StackHold::hold(AddressRange range) {
+  bool any = false;
+  for (const Address at : {range.begin, range.end - 1}) {
+    Extent* const e = g_state.table.find(at);
+    if (!e) continue;
+    any = true;
+    unsigned k = 0;
+    while (extents_[k] && extents_[k] != e) ++k;  // two for each of two ranges: there is room
+    if (extents_[k] == e) continue;
+    __atomic_fetch_add(&e->held, 1, __ATOMIC_SEQ_CST);
+    extents_[k] = e;
+  }
+  return any;
+}
+bool StackHold::touch(Address page) {
+  const Extent* e = g_state.table.find(page);
+  if (!e || !e->managed.test(page.page_in_extent()) || e->fenced.test(page.page_in_extent())) return false;
+  __atomic_fetch_or(page.pointer<char>(), char{0}, __ATOMIC_RELAXED);
+  return true;
 }
 void StackHold::release() {
   for (Extent*& e : extents_) {

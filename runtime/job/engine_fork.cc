@@ -64,6 +64,7 @@ void rebuild_after_fork(State& s) {
   if (!failed) failed = s.pages.arm_limbo(s.slots).error();
   if (!failed) failed = s.pager.open(s.slots, s.store.byte_addressable() ? nullptr : &s.ring).error();
   if (!failed) failed = s.pager.rearm(kAllAddresses);
+  if (!failed) s.pager.protect_shared();
   if (!failed) failed = start_pager_thread(s);
   if (!failed) return;
   // Cold pages of this child can never be brought back: better an end with a reason than a wrong byte.
@@ -111,9 +112,10 @@ void fork_prepare() {
   s.hooks_waiting.fetch_add(1);
   s.lock.lock();
   s.hooks_waiting.fetch_sub(1);
-  // Twice what this process manages is what the job may hold after it.
+  // A child of a free-running process is charged for all that it inherits, one of a paged process for what it writes.
+  constexpr uint64_t kChildren = 16;
   if (s.mode.load() == Mode::kFreeRun && s.job.attached() &&
-      s.share.managed() + to_bytes(s.share.own()) > s.share.limit())
+      s.share.managed() + Bytes{to_bytes(s.share.own()).count * kChildren} > s.share.limit())
     (void)start_paging(s);
   g_forking = {mask, s.mode.load() == Mode::kPaged, true};
   if (g_forking.paged) {
@@ -125,6 +127,8 @@ void fork_prepare() {
     while (s.park.load() != 2) futex_wait(s.park, 1);
     s.lock.lock();
     s.store.seal();
+    s.share.begin_fork(s.clock.now_ns());
+    s.pager.share();
     s.pager.set_inherited(true);
   }
 }
@@ -169,6 +173,9 @@ void fork_child() {
     if (g_forking.paged) {
       s.job.slot().paged.store(1);
       s.share.counters().paged_processes.fetch_add(1);
+      s.share.end_fork();
+      s.store.become_child();
+      s.store_bytes_seen = 0;
       rebuild_after_fork(s);
     }
   }

@@ -67,7 +67,12 @@ bool Job::own_lock(unsigned slot) {
 }
 
 void Job::clear(JobSlot& slot) {
-  control_->charged.fetch_sub(slot.charged.exchange(0));
+  // What it had lent may still be in DRAM with its children.
+  slot.borrowed.store(0);
+  const uint64_t charged = slot.charged.exchange(0), lent = slot.lent.exchange(0);
+  const uint64_t stays = lent < charged ? lent : charged;
+  control_->orphaned.fetch_add(stays);
+  control_->charged.fetch_sub(charged - stays);
   control_->managed.fetch_sub(slot.managed.exchange(0));
   control_->stored.fetch_sub(slot.stored.exchange(0));
   slot.own_bytes.store(0);

@@ -33,10 +33,12 @@ void yield_to_hooks(State& s) {
 
 // Processes of the job that were killed gave nothing back. Looked for when room is short, now and then.
 void reclaim_dead(State& s) {
+  if (!s.pager.short_of_room()) return;
   const uint64_t now = s.clock.now_ns();
-  if (!s.pager.short_of_room() || now - s.reclaimed_ns < kReclaimNs) return;
-  s.reclaimed_ns = now;
+  uint64_t last = s.job.control().reclaimed_ns.load();  // by whichever process of the job
+  if (now - last < kReclaimNs || !s.job.control().reclaimed_ns.compare_exchange_strong(last, now)) return;
   (void)s.job.reclaim_dead();
+  s.share.settle_orphans(now);
 }
 
 struct CpuCount {
@@ -58,7 +60,7 @@ void count_cpu(State& s, CpuCount& count) {
 uint64_t round(State& s, CpuCount& count) {
   Locked<FutexLock> locked(s.lock);
   const bool parking = s.park.load() == 1;
-  if (s.share.shared()) reclaim_dead(s);
+  if (s.share.shared() || s.share.has_orphans()) reclaim_dead(s);
   // A fork child holds what its parent holds: room for that is made first.
   if (parking) s.pager.shrink_for_fork();
   s.pager.set_draining(parking);

@@ -63,7 +63,6 @@ struct State {
   std::atomic<uint32_t> park{0};      // 0 run, 1 asked to park, 2 parked
   std::atomic<uint32_t> forker{0};    // thread that forks; parked, the pager answers its faults only
   uint64_t store_bytes_seen = 0;      // what the job's sum has of our store
-  uint64_t reclaimed_ns = 0;          // when dead processes were looked for last
   std::atomic<uint32_t> opened{0};    // 0 starting, 1 running, else errno + 1
 };
 
@@ -71,9 +70,9 @@ static_assert(std::is_trivially_destructible_v<State>, "nothing of ours may end 
 
 State& state();
 
-// Keeps the caller's stack where it is, should it lie in managed memory (a coroutine's, or one given to
-// pthread_create): a holder of the state lock that faults on its own stack would wait for the pager, which waits for
-// the lock. Taken before the lock.
+// Keeps the caller's stack, and its thread's own data, where they are, should they lie in managed memory (a
+// coroutine's, or one given to pthread_create): a holder of the state lock that faults on its own stack would wait for
+// the pager, which waits for the lock. Taken before the lock.
 class StackHold {
  public:
   void hold();
@@ -82,7 +81,10 @@ class StackHold {
   void forget() { *this = {}; }
 
  private:
-  Extent* extents_[2] = {};
+  static constexpr unsigned kMost = 4;
+  bool hold(AddressRange range);
+  static bool touch(Address page);
+  Extent* extents_[kMost] = {};
 };
 
 // The state lock with signals blocked and the stack held, in turn with the pager's thread.

@@ -72,6 +72,9 @@ class PageOps {
   // Which pages of the extent at `extent` are present, and whether one huge page maps all of it.
   virtual PageSet present(Address extent, bool* huge) = 0;
 
+  // Which present pages of the extent no other process has, as far as the kernel can tell without a doubt.
+  virtual PageSet exclusive(Address extent) = 0;
+
   // Up to `max` faults that have not been read yet; 0 when there are none. Never waits.
   virtual unsigned read_faults(Fault* out, unsigned max) = 0;
 

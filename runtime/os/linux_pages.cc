@@ -152,17 +152,34 @@ Progress in_pieces(uint64_t total, Request request) {
 
 }  // namespace
 
+// Linux 6.18 moves pages in batches, and where one cannot be moved it may say of the page before it, too, that it was
+// not, although it was. So the first page that did not move is looked for.
 Progress LinuxPages::move(Address to, Address from, Bytes bytes) {
-  return in_pieces(bytes.count, [&](uint64_t offset, uint64_t piece, int64_t* moved) {
-    abi::UffdMove m = {};
-    m.dst = to.value + offset;
-    m.src = from.value + offset;
-    m.len = piece;
-    m.mode = abi::kMoveAllowSrcHoles;
-    const long r = uffd_ioctl(uffd_.get(), abi::kUffdioMove, &m);
-    *moved = m.move;
-    return r;
-  });
+  uint64_t begin = 0;
+  for (;;) {
+    const Progress p = in_pieces(bytes.count - begin, [&](uint64_t offset, uint64_t piece, int64_t* moved) {
+      abi::UffdMove m = {};
+      m.dst = to.value + begin + offset;
+      m.src = from.value + begin + offset;
+      m.len = piece;
+      m.mode = abi::kMoveAllowSrcHoles;
+      const long r = uffd_ioctl(uffd_.get(), abi::kUffdioMove, &m);
+      *moved = m.move;
+      return r;
+    });
+    begin += p.done.count;
+    if (!p.error || !is_there(to + begin) || is_there(from + begin)) return {Bytes{begin}, p.error};
+    begin += kPageSize;
+    if (begin == bytes.count) return {bytes, {}};
+  }
+}
+
+// Source: Documentation/admin-guide/mm/pagemap.rst, bits 62 and 63.
+bool LinuxPages::is_there(Address page) const {
+  uint64_t entry = 0;
+  const long r = raw_syscall(SYS_pread64, pagemap_.get(), as_arg(&entry), sizeof entry,
+                             static_cast<long>((page.value >> kPageShift) * sizeof entry));
+  return r == static_cast<long>(sizeof entry) && (entry >> 62) != 0;
 }
 
 Progress LinuxPages::copy(Address to, const void* from, Bytes bytes) {
@@ -247,6 +264,22 @@ PageSet LinuxPages::present(Address extent, bool* huge) {
       if (huge && last - first == kPagesPerExtent) *huge = (regions[i].categories & abi::kPageIsHuge) != 0;
     }
     at = scan.walk_end > at ? scan.walk_end : end;
+  }
+  return pages;
+}
+
+// Source: Documentation/admin-guide/mm/pagemap.rst, bits 56 and 63.
+PageSet LinuxPages::exclusive(Address extent) {
+  constexpr uint64_t kAlone = uint64_t{1} << 56, kPresent = uint64_t{1} << 63;
+  PageSet pages;
+  uint64_t entries[64];
+  for (unsigned first = 0; first < kPagesPerExtent; first += 64) {
+    const uint64_t page = (extent.value >> kPageShift) + first;
+    const long r = raw_syscall(SYS_pread64, pagemap_.get(), as_arg(entries), sizeof entries,
+                               static_cast<long>(page * sizeof entries[0]));
+    if (r != static_cast<long>(sizeof entries)) return {};
+    for (unsigned i = 0; i < 64; ++i)
+      if ((entries[i] & (kAlone | kPresent)) == (kAlone | kPresent)) pages.set(first + i);
   }
   return pages;
 }

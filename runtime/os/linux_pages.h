@@ -29,9 +29,11 @@ class LinuxPages final : public PageOps {
   void discard(AddressRange range) override;
   bool populate(AddressRange range) override;
   PageSet present(Address extent, bool* huge) override;
+  PageSet exclusive(Address extent) override;
   unsigned read_faults(Fault* out, unsigned max) override;
 
  private:
+  bool is_there(Address page) const;
   Result<void> register_range(AddressRange range, uint64_t mode);
 
   LastingFd uffd_;

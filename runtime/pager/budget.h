@@ -24,11 +24,11 @@ class Budget {
     return (static_cast<int64_t>(limit().count) - static_cast<int64_t>(charged().count)) >> kPageShift;
   }
 
-  // Charges if the job stays within its budget.
-  [[nodiscard]] bool try_charge(Pages n) {
+  // Charges if the job stays within its budget, with `left` of it still free.
+  [[nodiscard]] bool try_charge(Pages n, Pages left = {}) {
     const uint64_t bytes = to_bytes(n).count;
     const uint64_t before = job_->charged.fetch_add(bytes, std::memory_order_relaxed);
-    if (before + bytes > limit().count) {
+    if (before + bytes + to_bytes(left).count > limit().count) {
       job_->charged.fetch_sub(bytes, std::memory_order_relaxed);
       return false;
     }
@@ -64,6 +64,71 @@ class Budget {
     raise(job_->peak_need, stored + charged().count);
   }
 
+  // --- pages that a process shares with those it was forked from or has forked: charged once -----------------------
+  // Pages charged here that a child is about to share.
+  void lend(Pages n) { slot_->lent.fetch_add(to_bytes(n).count, std::memory_order_relaxed); }
+  // Pages that the parent has lent to this process.
+  void borrow(Pages n) { slot_->borrowed.fetch_add(to_bytes(n).count, std::memory_order_relaxed); }
+  void give_back(Pages n) { slot_->borrowed.fetch_sub(to_bytes(n).count, std::memory_order_relaxed); }
+  // Lent pages that nobody else has any more.
+  void keep(Pages n) { slot_->lent.fetch_sub(to_bytes(n).count, std::memory_order_relaxed); }
+  // Lent pages that this process gives up while others may have them: they stay charged to the job.
+  void orphan(Pages n) {
+    const uint64_t bytes = to_bytes(n).count;
+    job_->orphaned.fetch_add(bytes, std::memory_order_relaxed);
+    slot_->lent.fetch_sub(bytes, std::memory_order_relaxed);
+    slot_->charged.fetch_sub(bytes, std::memory_order_relaxed);
+  }
+  // Borrowed pages that nobody else has any more: charged here from now on.
+  void adopt(Pages n) {
+    const uint64_t bytes = to_bytes(n).count;
+    give_back(n);
+    slot_->charged.fetch_add(bytes, std::memory_order_relaxed);
+    const uint64_t known = take(job_->orphaned, bytes);
+    if (known < bytes) job_->charged.fetch_add(bytes - known, std::memory_order_relaxed);
+  }
+  // What the job's processes share: charged, and nobody can evict it alone.
+  Pages shared_pages() const {
+    uint64_t bytes = job_->orphaned.load(std::memory_order_relaxed);
+    for (const JobSlot& slot : job_->slot) bytes += slot.lent.load(std::memory_order_relaxed);
+    return {bytes >> kPageShift};
+  }
+  Pages lent() const { return {slot_->lent.load(std::memory_order_relaxed) >> kPageShift}; }
+  void begin_fork(uint64_t now_ns) {
+    job_->forked_ns.store(now_ns);
+    job_->forks_begun.fetch_add(1);
+  }
+  void end_fork() { job_->forks_done.fetch_add(1); }
+  bool has_orphans() const { return job_->orphaned.load(std::memory_order_relaxed) != 0; }
+  // Releases what cannot be borrowed by anyone any more. Not while a child is being made: it has not said yet what it
+  // borrows. A child that died before it could is waited for in vain, for so long.
+  void settle_orphans(uint64_t now_ns) {
+    constexpr uint64_t kForkNs = 10'000'000'000;
+    if (!job_->orphaned.load()) return;
+    const uint64_t done = job_->forks_done.load();
+    uint64_t borrowed = 0;
+    for (const JobSlot& slot : job_->slot) borrowed += slot.borrowed.load();
+    const uint64_t begun = job_->forks_begun.load();
+    if (begun != done && now_ns - job_->forked_ns.load() < kForkNs) return;
+    const uint64_t orphaned = job_->orphaned.load();
+    if (orphaned > borrowed) job_->charged.fetch_sub(take(job_->orphaned, orphaned - borrowed));
+  }
+
+  // Asks the job's other processes for room. While this is not too long ago they make it, and leave it.
+  void press(Pages wanted, uint64_t now_ns) {
+    job_->pressure.store(to_bytes(wanted).count, std::memory_order_relaxed);
+    job_->presser.store(own_number(), std::memory_order_relaxed);
+    job_->pressed_ns.store(now_ns, std::memory_order_relaxed);
+  }
+  // What another process asked for.
+  Pages pressure(uint64_t now_ns) const {
+    constexpr uint64_t kAskedNs = 100'000'000;
+    const uint64_t asked = job_->pressed_ns.load(std::memory_order_relaxed);
+    if (!asked || now_ns - asked > kAskedNs) return {};
+    if (job_->presser.load(std::memory_order_relaxed) == own_number()) return {};
+    return {job_->pressure.load(std::memory_order_relaxed) >> kPageShift};
+  }
+
   // Whether other processes of the job hold memory, too.
   bool shared() const { return managed() > Bytes{slot_->managed.load(std::memory_order_relaxed)}; }
 
@@ -77,6 +142,14 @@ class Budget {
   }
 
  private:
+  // Takes up to `bytes` off `sum`. How much it was.
+  static uint64_t take(Counter& sum, uint64_t bytes) {
+    uint64_t seen = sum.load();
+    while (!sum.compare_exchange_weak(seen, seen - (seen < bytes ? seen : bytes))) {
+    }
+    return seen < bytes ? seen : bytes;
+  }
+  uint64_t own_number() const { return static_cast<uint64_t>(slot_ - job_->slot); }
   void note(uint64_t bytes, uint64_t total) {
     slot_->charged.fetch_add(bytes, std::memory_order_relaxed);
     raise(job_->peak_charged, total);

@@ -17,6 +17,7 @@ constexpr unsigned kLeastShare = 512;           // of the main queue, when all t
 constexpr uint64_t kProbeNs = 10'000'000;       // in limbo: longer than a thread waits for a processor
 constexpr uint64_t kStaleNs = 1'000'000'000;    // read ahead and not touched for so long: given up
 constexpr uint64_t kBlockedNs = 1'000'000'000;  // after a failed write, before the next try
+constexpr uint64_t kWhoSharesNs = 100'000'000;  // so often it is looked at whether pages are shared still
 constexpr unsigned kLooks = 256;                // extents passed over in one search
 constexpr uint64_t kPatienceNs = 200'000'000;   // how long a touch waits for room before the budget gives way
 
@@ -35,7 +36,7 @@ bool Pager::make_room(Pages wanted) {
   if (wanted.count == 0) return true;
   bool more = true;
   for (int tries = 0; tries < 10; ++tries) {
-    if (budget_.try_charge(wanted)) {
+    if (budget_.try_charge(wanted, budget_.pressure(now_ns_))) {
       starved_since_ns_ = 0;
       return true;
     }
@@ -47,6 +48,7 @@ bool Pager::make_room(Pages wanted) {
   // Nothing is on its way out and nothing can be (all is locked, or the store takes nothing): rather over the budget
   // than a program that hangs.
   if (!starved_since_ns_) starved_since_ns_ = now_ns_;
+  if (!more && budget_.shared()) budget_.press(wanted + headroom(), now_ns_);
   if (!transfers_ && !unripe_ && now_ns_ - starved_since_ns_ > kPatienceNs) {
     budget_.charge(wanted);
     gave_way_ = true;
@@ -59,7 +61,7 @@ bool Pager::make_room(Pages wanted) {
 }
 
 void Pager::balance() {
-  const Pages target = headroom();
+  const Pages target = headroom() + budget_.pressure(now_ns_);
   if (const int64_t over = -budget_.room(); over > 0) slots_.drop_spare({static_cast<uint64_t>(over)});
   for (int steps = 0; steps < 64; ++steps) {
     // Spare pages are as good as room: the next load uses them, and whoever needs room frees them.
@@ -85,11 +87,12 @@ void Pager::shrink_for_fork() {
   hurry_ = true;  // the program stands still: time would show nothing
   // A step that frees nothing lets an extent pass to the end of its queue: after so many, all had their turn.
   const uint64_t turns = 2 * (main_.size() + probation_.size() + limbo_.size() + ready_.size());
-  const auto own = static_cast<int64_t>(budget_.own().count);
-  for (uint64_t turn = 0; turn < turns && budget_.room() < own; ++turn) {
+  const uint64_t most = pages_covering(budget_.limit()).count / 4 * 3;
+  for (uint64_t turn = 0; turn < turns; ++turn) {
+    const uint64_t shared = budget_.shared_pages().count, more = (budget_.own() - budget_.lent()).count;
+    if (shared + more <= most || more <= leaving_.count) break;
     if (slots_.drop_spare({kPagesPerExtent}).count) continue;
-    if (leaving_.count && budget_.room() + static_cast<int64_t>(leaving_.count) >= own) break;
-    if (!evict_step()) break;
+    if (shared + more - leaving_.count <= most || !evict_step()) break;
   }
   hurry_ = false;
 }
@@ -268,22 +271,17 @@ void Pager::write_failed(Errno error) {
 }
 
 bool Pager::eligible(Extent& e) {
+  if (e.shared.any() && now_ns_ - e.shared_at_ns >= kWhoSharesNs << e.looks) look_who_shares(e);
   return !e.frozen && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST) && !e.transfers && e.slot == kNoSlot &&
-         now_ns_ >= e.keep_until_ns && (!e.armed || e.evictable().any());
+         (hurry_ || now_ns_ >= e.keep_until_ns) && (!e.armed || e.evictable().any());
 }
 
 // The next extent to go: behind a scan while one runs, else the next of the clock that is not known to be in use.
 Extent* Pager::pick_victim() {
   if (now_ns_ < store_blocked_until_ns_) return nullptr;
   const bool scan = probation_.size() > eighth_of_budget() || main_.empty();
-  if (scan && (++turn_ % main_share_ || main_.empty())) {
-    for (uint64_t n = probation_.size() < kLooks ? probation_.size() : kLooks; n; --n) {
-      Extent* e = probation_.front();
-      probation_.remove(*e);
-      probation_.push_back(*e);
-      if (eligible(*e) && (e->armed || arm_and_look(*e)) && e->evictable().any()) return e;
-    }
-  }
+  if (scan && (++turn_ % main_share_ || main_.empty()))
+    if (Extent* e = pick_from_probation()) return e;
   for (uint64_t n = main_.size() < kLooks ? main_.size() : kLooks; n; --n) {
     Extent* e = main_.front();
     main_.remove(*e);
@@ -299,6 +297,16 @@ Extent* Pager::pick_victim() {
       continue;
     }
     if (e->evictable().any()) return e;
+  }
+  return scan ? nullptr : pick_from_probation();  // all else is locked, or shared with other processes
+}
+
+Extent* Pager::pick_from_probation() {
+  for (uint64_t n = probation_.size() < kLooks ? probation_.size() : kLooks; n; --n) {
+    Extent* e = probation_.front();
+    probation_.remove(*e);
+    probation_.push_back(*e);
+    if (eligible(*e) && (e->armed || arm_and_look(*e)) && e->evictable().any()) return e;
   }
   return nullptr;
 }

@@ -27,7 +27,8 @@ void Pager::read_faults() {
     for (unsigned i = 0; i < n; ++i) {
       budget_.counters().faults.fetch_add(1, std::memory_order_relaxed);
       // Without memory for the list the fault is served now or, after a wake-up, comes again.
-      if (!waiters_.push_back({faults[i].address, now_ns_})) ops_.wake(range_at(faults[i].address, kPageSize));
+      if (!waiters_.push_back({faults[i].address, now_ns_, false, faults[i].write_protect}))
+        ops_.wake(range_at(faults[i].address, kPageSize));
     }
     if (n < 16) return;
   }
@@ -47,7 +48,7 @@ void Pager::serve_waiters() {
         stalled_ = true;
         random_ns_ = now_ns_;
       }
-      waiters_[kept++] = {w.page, w.since_ns, true};
+      waiters_[kept++] = {w.page, w.since_ns, true, w.write};
       continue;
     }
     budget_.counters().stall_ns.fetch_add(clock_.now_ns() - w.since_ns, std::memory_order_relaxed);
@@ -73,6 +74,7 @@ bool Pager::serve(const Waiter& w, Extent* e) {
     return true;
   }
   if (e->frozen) return false;
+  if (e->resident.test(i) && w.write) return own(*e, i);
   if (e->resident.test(i)) {
     if (w.seen) return true;  // what brought it has woken the thread
     recheck(*e, i);
@@ -94,8 +96,7 @@ void Pager::recheck(Extent& e, unsigned i) {
   const PageSet present = ops_.present(e.base, nullptr);
   const PageSet gone = e.resident.minus(present);
   if (gone.test(i)) {
-    e.resident.remove(gone);
-    budget_.release(gone.pages());
+    release_resident(e, gone);
     store_.forget(e, gone.minus(e.writing));
     return;
   }

@@ -139,32 +139,22 @@ void Pager::settle_extent(Extent& e) {
 }
 
 void Pager::set_inherited(bool on) {
-  AddressRange run{};  // neighbouring extents in one call
-  table_.for_all([&](Extent& e) {
-    if (!e.armed) return;
-    e.managed.for_each_run([&](PageRun pages) {
-      const AddressRange r = e.range(pages);
-      if (r.begin == run.end) {
-        run.end = r.end;
-        return;
-      }
-      if (!run.empty()) ops_.inherit(run, on);
-      run = r;
-    });
-  });
-  if (!run.empty()) ops_.inherit(run, on);
+  for_each_armed_range([](const Extent&) { return true; }, [&](AddressRange range) { ops_.inherit(range, on); });
 }
 
 void Pager::recount() {
-  Pages managed{}, resident{};
+  Pages managed{}, resident{}, borrowed{};
   table_.for_all([&](Extent& e) {
     managed += e.managed.pages();
-    resident += e.resident.pages();
+    resident += e.resident.minus(e.shared).pages();
+    borrowed += e.shared.pages();
+    e.borrowed = e.shared;
     e.frozen = 0;  // the hooks that froze it were other threads
     e.held = 0;    // and so were those that run in it; the one that forks touches its stack, which is at home
   });
   budget_.add_managed(managed);
   budget_.charge(resident);
+  budget_.borrow(borrowed);
   touch_cold_count(0);
 }
 

@@ -56,15 +56,21 @@ class Pager {
   // faults of that `thread` alone. It cannot be copying the process while it waits, so what changes here is in the
   // child, too; whatever changes is recorded before the thread is woken. Others wait for the next step().
   void answer_parked(uint32_t thread);
-  // Evicts until a second process with what this one holds fits the budget, or nothing more can go.
+  // Evicts until what the job's processes will share is at most three quarters of the budget, or nothing more can go:
+  // the rest is for what they write.
   void shrink_for_fork();
+  // In the process that is about to fork, drained and with its pager parked: what is resident will be shared with the
+  // child, and is charged once.
+  void share();
+  // In a fork child, armed again: as in its parent, a write to what is shared is ours to answer.
+  void protect_shared();
   bool short_of_room() const { return budget_.room() < static_cast<int64_t>(headroom().count); }
   // Around a fork that we know of: whether the child gets what is armed.
   void set_inherited(bool on);
   // Arms again what is armed in `range`: a fork or a move of the mapping ended it. In a fork child, after open(), for
   // all of the address space. An error means that the process cannot go on.
   Errno rearm(AddressRange range);
-  // In a fork child, with a fresh share: charges again what this process holds.
+  // In a fork child, with a fresh share: what it has with its parent is borrowed, all else that it holds is charged.
   void recount();
 
   // --- hooks --------------------------------------------------------------------------------------------------------
@@ -121,7 +127,8 @@ class Pager {
   struct Waiter {
     Address page;
     uint64_t since_ns;
-    bool seen = false;  // was looked at, and had to wait
+    bool seen = false;   // was looked at, and had to wait
+    bool write = false;  // the page is there, and protected by us
   };
 
   // parked.cc
@@ -148,6 +155,16 @@ class Pager {
   void recheck(Extent& e, unsigned i);
   void answered(Extent& e, PageRun run);
   void leave_slot_if_idle(Extent& e);
+
+  // shared.cc
+  bool own(Extent& e, unsigned i);
+  void own_charged(Extent& e, const PageSet& pages);
+  void own_now(Extent& e, const PageSet& pages);
+  void look_who_shares(Extent& e);
+  void unprotect(const Extent& e, const PageSet& pages);
+  void release_resident(Extent& e, const PageSet& pages);
+  template <class Of, class Fn>
+  void for_each_armed_range(Of of, Fn fn);
 
   // load.cc
   bool demand_load(Extent& e, unsigned i);
@@ -187,6 +204,7 @@ class Pager {
   bool write_piece(Extent& e, StoreEntry& entry, PageRun piece);
   void give_up_eviction(Extent& e);
   Extent* pick_victim();
+  Extent* pick_from_probation();
   bool eligible(Extent& e);
   bool arm_and_look(Extent& e);
   void move_aside(Extent& e, const PageSet& pages, bool urgent);
@@ -252,6 +270,25 @@ class Pager {
   bool busy_ = false;      // this round left work for the next
   uint64_t now_ns_ = 0;
 };
+
+// Calls fn(AddressRange) for what is armed in extents that `of` is true for, neighbouring extents in one call.
+template <class Of, class Fn>
+void Pager::for_each_armed_range(Of of, Fn fn) {
+  AddressRange run{};
+  table_.for_all([&](Extent& e) {
+    if (!e.armed || !of(e)) return;
+    e.managed.for_each_run([&](PageRun pages) {
+      const AddressRange r = e.range(pages);
+      if (r.begin == run.end) {
+        run.end = r.end;
+        return;
+      }
+      if (!run.empty()) fn(run);
+      run = r;
+    });
+  });
+  if (!run.empty()) fn(run);
+}
 
 // Calls fn(PageRun, const char*) for parts of a run of the extent's slot, in order, with what they hold: to be read
 // before fn returns.

@@ -19,7 +19,10 @@ void Pager::answer_parked(uint32_t thread) {
     }
     Extent* e = table_.find(fault.address);
     const unsigned i = fault.address.page_in_extent();
-    if (!e || !e->managed.test(i) || !e->armed || e->resident.test(i) || !fill_parked(*e, i)) ops_.wake(page);
+    if (e && fault.write_protect && e->resident.test(i))
+      own_now(*e, PageSet::of({i, 1}));
+    else if (!e || !e->managed.test(i) || !e->armed || e->resident.test(i) || !fill_parked(*e, i))
+      ops_.wake(page);
   }
 }
 

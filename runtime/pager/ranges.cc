@@ -35,6 +35,7 @@ bool Pager::add(AddressRange range, bool heap) {
       }
       e->armed = true;
       if (!ops_.arm(range_at(e->base, kExtentSize).intersect(range)).ok()) {
+        own_now(*e, e->shared);
         disarm_extent(*e);
         budget_.charge(e->managed.minus(e->resident).pages());
         e->resident = e->managed;
@@ -78,9 +79,7 @@ void Pager::forget_pages(Extent& e, const PageSet& pages) {
   e.pristine.remove(away);
   store_.forget(e, pages);
   if (e.armed) {
-    const PageSet here = e.resident & pages;
-    e.resident.remove(here);
-    budget_.release(here.pages());
+    release_resident(e, e.resident & pages);
   }
   leave_slot_if_idle(e);
   if (e.armed && e.resident.none()) dequeue(e);
@@ -95,6 +94,7 @@ void Pager::remove(AddressRange range, bool keep) {
     const PageSet pages = e.managed & part_of(e, range);
     if (keep) {
       e.aside.intersects(pages) ? settle_extent(e) : void();
+      own_now(e, e.shared & pages);
       if (e.armed) pages.for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
     }
     forget_pages(e, pages);
@@ -233,6 +233,7 @@ bool Pager::rekey(AddressRange from, Address to) {
 void Pager::settle_home(AddressRange range) {
   table_.for_each(range, [&](Extent& e) {
     if (e.aside.any()) settle_extent(e);
+    own_now(e, e.shared);  // the protection of shared pages does not move with them
   });
 }
 

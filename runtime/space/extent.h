@@ -44,9 +44,11 @@ struct Extent {
   PageSet loading;
   PageSet wanted;  // subset of loading and writing: a thread waits for it
   PageSet stored;
-  PageSet fenced;  // protected by the program (not read-write): filled by copy, never evicted
-  PageSet pinned;  // locked by the program (mlock): never evicted
-  PageSet lost;    // subset of resident: there is a mark instead of the page, which raises SIGBUS
+  PageSet fenced;    // protected by the program (not read-write): filled by copy, never evicted
+  PageSet pinned;    // locked by the program (mlock): never evicted
+  PageSet lost;      // subset of resident: there is a mark instead of the page, which raises SIGBUS
+  PageSet shared;    // subset of resident: write-protected by us since a fork, never evicted (see pager/shared.cc)
+  PageSet borrowed;  // subset of shared: charged to another process of the job
 
   StoreEntry* store = nullptr;  // where `stored` pages are, newest layer first
   PageHash* hashes = nullptr;   // 512, allocated with the first stored page
@@ -64,8 +66,11 @@ struct Extent {
   uint16_t transfers = 0;       // I/O requests under way
   uint16_t frozen = 0;          // a hook works on it: nothing new starts
   uint32_t held = 0;            // hooks that run on a stack in it; atomic, without the lock: never evicted meanwhile
+  uint8_t breaks = 0;           // writes to shared pages since the fork
+  uint8_t looks = 0;            // how often it was seen that others have all of them still, up to a limit
   uint16_t touches = 0;         // pages returned from limbo since it went aside
   uint64_t aside_since_ns = 0;  // in limbo by the clock of limbo, which stands while threads wait
+  uint64_t shared_at_ns = 0;    // when it was last looked at who shares its pages
   uint64_t keep_until_ns = 0;   // not evicted before: given over the budget to a thread that has to run first
 
   Queue queue = Queue::kNone;
@@ -84,8 +89,10 @@ struct Extent {
   // Pages that never were touched, or were given back.
   PageSet empty() const { return managed.minus(resident).minus(aside).minus(loading).minus(stored); }
   // Whether its pages could be one huge page at their own address.
-  bool can_be_huge() const { return armed && managed.full() && fenced.none() && pinned.none() && lost.none(); }
-  PageSet evictable() const { return resident.minus(fenced).minus(pinned).minus(lost); }
+  bool can_be_huge() const {
+    return armed && managed.full() && fenced.none() && pinned.none() && lost.none() && shared.none();
+  }
+  PageSet evictable() const { return resident.minus(fenced).minus(pinned).minus(lost).minus(shared); }
 };
 
 // A list of extents through one of their two pairs of links.

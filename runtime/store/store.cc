@@ -135,7 +135,7 @@ void Store::release_entry(Extent&, StoreEntry** link) {
   StoreEntry* s = *link;
   *link = s->below;
   Layer& layer = layers_[s->layer];
-  --areas_;
+  if (!layer.inherited) --areas_;
   --layer.areas_live;
   if (!layer.sealed) {
     // Space in memory is given back at once; on a disk the area is written again soon.
@@ -153,6 +153,11 @@ void Store::close_if_empty(unsigned at) {
   files_.close(layer.fd);
   layer = {};
   --layers_in_use_;
+}
+
+void Store::become_child() {
+  for (Layer& layer : layers_) layer.inherited = layer.fd >= 0;
+  areas_ = 0;
 }
 
 void Store::seal() {

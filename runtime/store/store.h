@@ -58,6 +58,8 @@ class Store {
 
   // Makes all that is stored immutable; the next write begins a new layer.
   void seal();
+  // In a fork child, after seal(): the layers are its parent's, too; size() counts what this process adds.
+  void become_child();
   // Whether every layer is used up: nothing can be written after the next seal().
   bool crowded() const { return layers_in_use_ >= kMaxLayers; }
 
@@ -74,6 +76,7 @@ class Store {
   struct Layer {
     int fd = -1;
     bool sealed = false;
+    bool inherited = false;  // made by a process that this one was forked from
     char* mapped = nullptr;
     uint32_t areas_made = 0;      // ever, in the file
     uint32_t areas_reserved = 0;  // space promised by the file system

@@ -1,6 +1,6 @@
 # CPython's own tests of maps, forks, processes and threads, run by a process that is paged: the same set passes as bare.
 # needs: /usr/bin/python3 awk
-# dram: 64M
+# dram: 1G
 # evicts: yes
 setup() {
   /usr/bin/python3 -c 'import test.test_mmap, test.test_multiprocessing_fork' 2>/dev/null ||
@@ -10,7 +10,7 @@ setup() {
   cat >sitecustomize.py <<'P'
 import sys
 if "-m" in sys.orig_argv and "test" in sys.orig_argv:
-    sys.ballast = [bytes([i]) * (1 << 20) for i in range(128)]
+    sys.ballast = [bytes([i % 256]) * (1 << 20) for i in range(1100)]
 P
 }
 work() {

@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 
-from told import (MIB, PAGE, JobPage, Told, Tiers, bare_environment, expect, run_cases, state, under_library,
+from told import (MIB, PAGE, JobPage, Told, Tiers, arguments, bare_environment, expect, on_both_tiers, run_cases, state, under_library,
                   wait_until)
 
 BUDGET, MEMORY = 32 * MIB, 64 * MIB

@@ -119,6 +119,10 @@ void FakePages::share(AddressRange range) {
   each_page(range, [&](Address a) { state(a).shared = state(a).present; });
 }
 
+void FakePages::end_sharing(AddressRange range) {
+  each_page(range, [&](Address a) { state(a).shared = false; });
+}
+
 AddressRange FakePages::remap(AddressRange from) {
   const uint64_t lead = from.begin.page_in_extent() * kPageSize;
   const AddressRange all = map(Bytes{lead + from.size()});
@@ -283,8 +287,18 @@ void FakePages::wake(AddressRange range) {
   std::erase_if(unread_, [&](const Fault& f) { return range.contains(f.address); });
 }
 
+PageSet FakePages::exclusive(Address extent) {
+  PageSet pages = present(extent, nullptr);
+  for (unsigned i = 0; i < kPagesPerExtent; ++i)
+    if (pages.test(i) && state(extent + i * kPageSize).shared) pages.clear(i);
+  return pages;
+}
+
 Result<void> FakePages::protect(AddressRange range, bool on) {
-  if (!one_mapping(range) || state(range.begin).mapping.armed == Armed::kNo) return Errno{ENOENT};
+  bool armed = !range.empty() && simulated(range.begin) && simulated(range.end - 1);
+  if (armed)
+    each_page(range, [&](Address a) { armed &= state(a).mapping.mapped && state(a).mapping.armed != Armed::kNo; });
+  if (!armed) return Errno{ENOENT};
   if (const Errno e = asked(Op::kProtect, range)) return e;
   each_page(range, [&](Address a) { state(a).write_protected = on && state(a).present; });
   if (!on) wake(range);

@@ -57,6 +57,8 @@ class FakePages final : public PageOps {
   void pin(Address page, bool on);
   // Shared with a child after a fork, until written.
   void share(AddressRange range);
+  // The child is gone, or has copies of its own.
+  void end_sharing(AddressRange range);
   // mremap(2) to a new place: the pages go along, the registration does not, and nobody is woken.
   AddressRange remap(AddressRange from);
   // Present pages of `range`; of all mappings.
@@ -85,6 +87,7 @@ class FakePages final : public PageOps {
   void discard(AddressRange range) override;
   bool populate(AddressRange range) override;
   PageSet present(Address extent, bool* huge) override;
+  PageSet exclusive(Address extent) override;
   unsigned read_faults(Fault* out, unsigned max) override;
 
  private:

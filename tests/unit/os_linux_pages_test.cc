@@ -229,6 +229,48 @@ TEST_F(LinuxPagesTest, APageSharedByForkIsBusyUntilItIsUnshared) {
   EXPECT_EQ(status, 0);
 }
 
+// A child shares every page; then pages are made private in patterns. What move() says is where the pages are.
+TEST_F(LinuxPagesTest, AMoveSaysExactlyHowFarItCameAmongSharedPages) {
+  constexpr size_t kPages = 64;
+  Map m(kExtentSize), limbo(kExtentSize);
+  for (size_t i = 0; i < kPages; ++i) m.at(i) = static_cast<char>(i + 1);
+  ASSERT_TRUE(ops_.arm(m.range()).ok());
+  ASSERT_TRUE(ops_.arm_limbo(limbo.range()).ok());
+  ops_.inherit(m.range(), true);
+  int hold[2];
+  ASSERT_EQ(pipe(hold), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    close(hold[1]);
+    char end;
+    _exit(read(hold[0], &end, 1) == 0 ? 0 : 1);
+  }
+  close(hold[0]);
+  EXPECT_TRUE(ops_.exclusive(m.page(0)).none());
+  for (size_t i = 0; i < kPages; ++i)
+    if (i % 7 && i % 5) ops_.unshare(range_at(m.page(i), kPage));
+  for (size_t at = 0; at < kPages;) {
+    const Progress p = ops_.move(limbo.page(at), m.page(at), Bytes{(kPages - at) * kPage});
+    const size_t stop = at + p.done.count / kPage;
+    const PageSet here = ops_.present(m.page(0), nullptr), there = ops_.present(limbo.page(0), nullptr);
+    for (size_t i = 0; i < kPages; ++i) {
+      EXPECT_EQ(here.test(static_cast<unsigned>(i)), i >= stop) << i << " after a move to " << stop;
+      EXPECT_EQ(there.test(static_cast<unsigned>(i)), i < stop) << i << " after a move to " << stop;
+    }
+    if (stop == kPages) break;
+    EXPECT_EQ(p.error, Errno{EBUSY});
+    EXPECT_FALSE(ops_.exclusive(m.page(0)).test(static_cast<unsigned>(stop)));
+    ops_.unshare(range_at(m.page(stop), kPage));
+    EXPECT_TRUE(ops_.exclusive(m.page(0)).test(static_cast<unsigned>(stop)));
+    at = stop;
+  }
+  for (size_t i = 0; i < kPages; ++i) EXPECT_EQ(limbo.at(i), static_cast<char>(i + 1));
+  close(hold[1]);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
 // Zeros where pages were evicted would be a wrong answer; no answer is none.
 TEST_F(LinuxPagesTest, AChildForkedBehindOurBackHasNoArmedRange) {
   Map m(kExtentSize);

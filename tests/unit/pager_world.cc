@@ -189,21 +189,27 @@ void PagerWorld::let_go(AddressRange range) {
   check();
 }
 
-void PagerWorld::drain() {
+void PagerWorld::drain(bool shrinking) {
   pager.set_draining(true);
-  for (int tries = 0; !pager.drained(); ++tries) {
+  for (int tries = 0; tries == 0 || !pager.drained(); ++tries) {
     ASSERT_LT(tries, 10'000) << "a fork waits for ever";
+    if (shrinking) {
+      pager.shrink_for_fork();
+      pager.set_draining(true);
+    }
     step();
   }
   pager.set_draining(false);
 }
 
 void PagerWorld::become_child() {
-  drain();
+  drain(true);
   store.seal();
+  budget.begin_fork(k.clock.now_ns());
+  pager.share();
   const Bytes held{control->slot[child_].charged.load()};
-  // The parent lives on elsewhere: its share is not what is tested here.
-  budget.release(pages_covering(held));
+  // The parent lives on elsewhere, and holds what it has lent.
+  budget.release(pages_covering(held) - budget.lent());
   budget.remove_managed(pages_covering(Bytes{control->slot[child_].managed.load()}));
   control->stored.fetch_sub(control->slot[child_].stored.load());
   for (const AddressRange& r : ranges) {
@@ -214,9 +220,11 @@ void PagerWorld::become_child() {
   slots = k.pages.map(Bytes{slots.size()});
   budget.attach(*control, control->slot[++child_]);
   pager.recount();
+  budget.end_fork();
   EXPECT_TRUE(k.pages.arm_limbo(slots).ok());
   EXPECT_TRUE(pager.open(slots, io()).ok());
   EXPECT_FALSE(pager.rearm(kAllAddresses));
+  pager.protect_shared();
   check();
 }
 
@@ -261,6 +269,8 @@ void PagerWorld::check_extent(Extent& e) {
   EXPECT_TRUE((e.resident | e.aside | e.loading | e.stored | e.fenced | e.pinned).minus(m).none()) << at();
   EXPECT_TRUE(e.wanted.minus(e.loading | e.writing).none()) << at();
   EXPECT_TRUE(e.pristine.minus(e.aside).none()) << at();
+  EXPECT_TRUE(e.shared.minus(e.resident).none()) << at();
+  EXPECT_TRUE(e.borrowed.minus(e.shared).none()) << at();
   // A page that was taken back by a copy while its write is under way is resident.
   EXPECT_TRUE(e.writing.minus(e.aside | e.resident).none()) << at();
   PageSet valid;
@@ -289,7 +299,7 @@ void PagerWorld::check_extent(Extent& e) {
 
 void PagerWorld::check() {
   if (!checking) return;
-  uint64_t managed = 0, cold = 0, unarmed = 0;
+  uint64_t managed = 0, cold = 0, unarmed = 0, borrowed = 0, lent = 0;
   uint64_t records = 0;
   uint64_t of_use = 0;  // pages of slots
   Address last{};
@@ -302,6 +312,8 @@ void PagerWorld::check() {
       managed += e.managed.count();
       cold += e.cold().count();
       of_use += (e.aside | e.loading).count();
+      borrowed += e.borrowed.count();
+      lent += e.shared.minus(e.borrowed).count();
       if (!e.armed) unarmed += e.managed.minus(k.pages.present(e.base, nullptr)).count();
     });
   }
@@ -312,8 +324,10 @@ void PagerWorld::check() {
   uint64_t alone = 0;  // charged, and read into the pager's own buffers
   for (const IoRequest& r : k.io.flying()) alone += !k.pages.is_simulated(address_of(r.buffer));
   const JobSlot& share = control->slot[child_];
-  EXPECT_EQ(share.charged.load() >> kPageShift, here + unarmed + k.pages.poisoned() + alone)
+  EXPECT_EQ(share.charged.load() >> kPageShift, here - borrowed + unarmed + k.pages.poisoned() + alone)
       << "charged and really there";
+  EXPECT_EQ(share.borrowed.load() >> kPageShift, borrowed);
+  EXPECT_EQ(share.lent.load() >> kPageShift, lent);
   EXPECT_EQ(share.managed.load() >> kPageShift, managed);
   EXPECT_EQ(share.stored.load() >> kPageShift, cold) << "in the store only";
   // What the pager says that it had to keep over the budget, now or since it last was within it.

@@ -50,8 +50,8 @@ class PagerWorld {
   AddressRange remap(AddressRange range);
   // Management ends, contents stay.
   void let_go(AddressRange range);
-  // Nothing under way and nothing out of sight.
-  void drain();
+  // Nothing under way and nothing out of sight; with `shrinking`, as before a fork.
+  void drain(bool shrinking = false);
   // What fork does to the child: a sealed store, a share of its own, no registration, all pages shared with the parent.
   void become_child();
 
