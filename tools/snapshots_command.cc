@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -70,8 +71,12 @@ int verify_all(const Catalogue& catalogue, const SnapshotsOptions& options) {
 }
 
 int remove(const Catalogue& catalogue, const SnapshotsOptions& options) {
-  for (const auto& tag : options.tags) (void)catalogue.find(tag);  // all or none where one is a typing mistake
-  for (const auto& tag : options.tags) catalogue.remove(tag);
+  std::vector<snapshot::Snapshot> all;  // of all tags before any is removed: one may be a typing mistake
+  for (const auto& tag : options.tags) all.push_back(catalogue.find(tag));
+  const auto generation = [](const snapshot::Snapshot& one) { return one.manifest ? one.manifest->generation : 0; };
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const auto& a, const auto& b) { return generation(a) > generation(b); });  // children first
+  for (const auto& one : all) catalogue.remove(one.tag);
   catalogue.sweep();
   return kExitOk;
 }
