@@ -28,8 +28,10 @@ std::string table(const std::vector<Row>& rows) {
   return out;
 }
 
+// "" for nothing.
 std::string command_text(const std::vector<std::string>& command) {
   std::string out;
+  if (command.size() == 1 && command[0].empty()) return out;
   for (const auto& word : command) out += (out.empty() ? "" : " ") + shell_quoted(word);
   // What would move the cursor has no business in a table.
   std::replace_if(
