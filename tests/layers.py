@@ -1,4 +1,5 @@
-"""Checks that the runtime's layers include only themselves and what is below them.
+"""Checks that the runtime's layers include only themselves and what is below them, and that the snapshot library, which is
+below the command, includes itself and the runtime's base only.
 
     layers.py [SOURCE_FOLDER]
 
@@ -16,6 +17,9 @@ LAYERS = ["base", "os", "space", "store", "policy", "pager", "job", "interpose"]
 # line. It belongs to the job, and includes nothing of ours.
 EXCEPTIONS = {("runtime/pager/budget.h", "job/control.h")}
 
+# What the snapshot library may include of ours.
+BELOW_SNAPSHOT = ["snapshot", "base"]
+
 # Everything the process holds: for the layer that owns it.
 PRIVATE = {"job/state.h": "runtime/job/"}
 
@@ -30,7 +34,7 @@ def includes(path):
 
 def complaints(root):
     needed = set()
-    for path in sorted(p for part in ("runtime", "tools", "tests", "bench") for p in (root / part).rglob("*")
+    for path in sorted(p for part in ("runtime", "snapshot", "tools", "tests", "bench") for p in (root / part).rglob("*")
                        if p.suffix in (".c", ".cc", ".h")):
         name = path.relative_to(root).as_posix()
         folders = name.split("/")
@@ -44,9 +48,11 @@ def complaints(root):
             owner = PRIVATE.get("/".join(included.split("/")[-2:]))
             if owner and not name.startswith(owner):
                 yield f"{where}: {included} is for {owner} only"
+            target = included.split("/")[0]
+            if folders[0] == "snapshot" and target in [*LAYERS, "tools", "runtime", "tests"] and target not in BELOW_SNAPSHOT:
+                yield f"{where}: the snapshot library must not include {included}"
             if layer is None:
                 continue
-            target = included.split("/")[0]
             if (path.parent / included).is_file() or target in (".", ".."):
                 yield f'{where}: write "{layer}/{included}", so that the layer can be seen'
             elif target in LAYERS and "/" in included and LAYERS.index(target) > LAYERS.index(layer):

@@ -5,7 +5,6 @@
 #include <unistd.h>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
 namespace ebb::tools {
 namespace {
@@ -42,18 +41,6 @@ bool write_all(int fd, std::string_view text) {
 
 std::string version() { return EBB_VERSION; }
 
-std::string readable(Bytes bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  if (bytes.count < 1024) return fmt::format("{} B", bytes.count);
-  auto value = static_cast<double>(bytes.count);
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
-    value /= 1024;
-    ++unit;
-  }
-  return fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
 std::string readable_time(uint64_t ns) {
   if (ns < 1'000'000) return fmt::format("{} us", ns / 1000);
   if (ns < 1'000'000'000) return fmt::format("{} ms", ns / 1'000'000);
@@ -61,14 +48,6 @@ std::string readable_time(uint64_t ns) {
   if (seconds < 60) return fmt::format("{}.{:02} s", seconds, ns % 1'000'000'000 / 10'000'000);
   if (seconds < 3600) return fmt::format("{} min {:02} s", seconds / 60, seconds % 60);
   return fmt::format("{} h {:02} min", seconds / 3600, seconds / 60 % 60);
-}
-
-std::string rfc3339(uint64_t unix_ns) {
-  const auto seconds = static_cast<time_t>(unix_ns / 1'000'000'000);
-  tm t = {};
-  gmtime_r(&seconds, &t);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour,
-                     t.tm_min, t.tm_sec, unix_ns % 1'000'000'000 / 1'000'000);
 }
 
 std::string shell_quoted(std::string_view word) {

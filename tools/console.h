@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/units.h"
+#include "snapshot/format.h"
 
 namespace ebb::tools {
 
@@ -49,12 +49,10 @@ class Console {
 bool write_all(int fd, std::string_view text);
 
 std::string version();
-// "1.5 GiB", "512.0 MiB", "17 B".
-std::string readable(Bytes bytes);
+using snapshot::readable;  // "1.5 GiB"
 // "850 us", "3.21 s", "2 min 13 s", "1 h 02 min".
 std::string readable_time(uint64_t ns);
-// RFC 3339, UTC, milliseconds, from nanoseconds since the epoch: "2026-01-31T09:05:07.123Z".
-std::string rfc3339(uint64_t unix_ns);
+using snapshot::rfc3339;  // "2026-01-31T09:05:07.123Z"
 // As a shell would need it: quotes only where they are needed.
 std::string shell_quoted(std::string_view word);
 // The text of an errno value, with its name's meaning: "Permission denied".

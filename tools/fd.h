@@ -1,30 +1,10 @@
-// Owns a file descriptor of the command.
+// Owns a file descriptor of the command: the snapshot library's class.
 #pragma once
 
-#include <unistd.h>
-#include <utility>
+#include "snapshot/fd.h"
 
 namespace ebb::tools {
 
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    if (this != &other) reset(std::exchange(other.fd_, -1));
-    return *this;
-  }
-  ~Fd() { reset(); }
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  void reset(int fd = -1) {
-    if (fd_ >= 0) close(fd_);
-    fd_ = fd;
-  }
-
- private:
-  int fd_ = -1;
-};
+using snapshot::Fd;
 
 }  // namespace ebb::tools

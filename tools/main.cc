@@ -8,6 +8,7 @@
 #include "tools/console.h"
 #include "tools/doctor.h"
 #include "tools/run_command.h"
+#include "tools/snapshots_command.h"
 
 namespace ebb::tools {
 namespace {
@@ -18,6 +19,7 @@ constexpr char kHelp[] =
     "Usage:\n"
     "  ebb run [options] [--] COMMAND [ARGUMENT...]   run a command in a DRAM budget\n"
     "  ebb doctor [--json]                            say what this machine can do, and mend it\n"
+    "  ebb snapshots ls|show|verify|rm|prune|...      look after the snapshots\n"
     "  ebb help [COMMAND]                             this, or the help of a command\n"
     "  ebb --version\n"
     "\n"
@@ -33,6 +35,7 @@ int dispatch(std::vector<std::string> arguments) {
   arguments.erase(arguments.begin());
   if (word == "run") return run_command(arguments);
   if (word == "doctor") return doctor_command(arguments);
+  if (word == "snapshots") return snapshots_command(arguments);
   if (word == "--version" || word == "-V") {
     write_all(STDOUT_FILENO, "ebb " + version() + "\n");
     return kExitOk;

@@ -1,0 +1,68 @@
+// The snapshots of a user: what there is, in which state, and what may be removed.
+//
+// A snapshot is a folder that appears and disappears by one rename. Data is durable before the manifest that names it,
+// and that before the rename which makes it count; after a crash at any point there is the old state or the new one.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "snapshot/draft.h"
+#include "snapshot/manifest.h"
+#include "snapshot/progress.h"
+#include "snapshot/prune.h"
+#include "snapshot/root_folder.h"
+#include "snapshot/state.h"
+
+namespace ebb::snapshot {
+
+// A snapshot that cannot be removed while this lives: a shared flock on its `in-use` is held.
+struct HeldSnapshot {
+  Snapshot snapshot;
+  Fd in_use;  // close-on-exec; who hands it on to a process that lives on keeps the snapshot, too
+};
+
+// Several threads and processes may use the same root at once; one Catalogue may be used by several threads.
+class Catalogue {
+ public:
+  // Opens the root, or makes it: see RootFolder for what is refused.
+  explicit Catalogue(const std::filesystem::path& root, Foreign foreign = Foreign::kRefuse);
+
+  const std::filesystem::path& root() const { return root_->path(); }
+
+  // All snapshots and drafts, oldest first. Looks at manifests, sizes and modes, not at contents. Never fails because
+  // of one snapshot: that one is in State::kError with a reason.
+  std::vector<Snapshot> list() const;
+  // SnapshotError names similar tags when there is none of this name.
+  Snapshot find(const std::string& tag) const;
+
+  // Starts a snapshot. With `replace`, publishing takes the place of an existing one of the same tag, else an existing
+  // one is a SnapshotError. The parent must be whole; it is held until the draft is published.
+  Draft begin(const std::string& tag, const std::optional<std::string>& parent_tag = {}, bool replace = false) const;
+  // Makes a created snapshot, and first its parents, survive a power failure, by checksums and fsync; nothing to do
+  // when it is persisted.
+  void persist(const std::string& tag, const Progress& progress = {}) const;
+  // Removes a snapshot. SnapshotError when others build on it or it is in use: it names them.
+  void remove(const std::string& tag) const;
+  // Removes by `policy`, or with `dry_run` only says what would be. One decision for each snapshot, children first.
+  std::vector<PruneDecision> prune(const PrunePolicy& policy, bool dry_run) const;
+  // Removes the drafts and half-written manifests whose maker is dead; the names.
+  std::vector<std::string> sweep() const;
+
+  // Checks that `tag` is ours (Foreign::kAllow: root may take another user's), that nobody else can write to any of it
+  // and that it is whole, and holds it. SnapshotError with the reason otherwise. Contents are checked by verify().
+  HeldSnapshot open_for_restore(const std::string& tag) const;
+  // Who keeps the snapshot from being removed: "snapshot b", "process 12 (R)". Empty: nobody.
+  std::vector<std::string> users_of(const Snapshot& snapshot) const;
+
+ private:
+  HeldSnapshot hold(const std::string& tag) const;
+
+  std::shared_ptr<const RootFolder> root_;
+  Foreign foreign_;
+};
+
+}  // namespace ebb::snapshot

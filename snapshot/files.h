@@ -1,0 +1,56 @@
+// Files below a folder that is held open: names that cannot leave it, no symbolic link followed, all errors named.
+//
+// Everything here is safe in several threads; nothing keeps state.
+#pragma once
+
+#include <sys/stat.h>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/units.h"
+#include "snapshot/fd.h"
+
+namespace ebb::snapshot {
+
+// A relative path whose parts are names: no "", ".", "..", no NUL, at most 16 parts and 4095 bytes.
+bool is_safe_path(std::string_view path);
+
+// openat below `folder`, part by part; a symbolic link on the way or at the end is refused (ELOOP or ENOTDIR), an
+// unsafe path too (EINVAL). The descriptor is invalid with errno set when that fails. `mode` is for O_CREAT.
+Fd open_beneath(int folder, const std::string& path, int flags, mode_t mode = 0);
+
+struct FoundFile {
+  std::string path;  // relative
+  struct stat info;
+  bool is_folder() const { return S_ISDIR(info.st_mode); }
+  Bytes size() const { return {static_cast<uint64_t>(info.st_size)}; }
+  Bytes allocated() const { return {static_cast<uint64_t>(info.st_blocks) * 512}; }
+};
+
+// Everything below `folder` but itself, folders before what is in them, else by name. SnapshotError when a folder
+// cannot be read or is nested too deep.
+std::vector<FoundFile> walk(int folder);
+// The names in `folder`, sorted, without "." and "..". SnapshotError when it cannot be read.
+std::vector<std::string> names_in(int folder);
+
+// All of a small file. SnapshotError when it is larger than `limit` or cannot be read.
+std::string read_text(int folder, const std::string& path, Bytes limit);
+// write(2) until done. SnapshotError with `name` otherwise.
+void write_text(int fd, const std::string& text, const std::string& name);
+// fsync(2). SnapshotError with `name` otherwise.
+void sync_file(int fd, const std::string& name);
+
+// Calls back for each stretch of `fd` that may hold something else than zeros, in order, by SEEK_DATA; a file system
+// without it has one stretch. SnapshotError with `name` when the file cannot be asked.
+void for_each_data(int fd, Bytes size, const std::string& name,
+                   const std::function<void(uint64_t begin, uint64_t end)>& visit);
+
+// Takes an flock (LOCK_SH or LOCK_EX) without waiting: whether that worked. Held until all copies of the descriptor are
+// closed, forked children's included.
+bool try_lock(int fd, int operation);
+// The same, and waits.
+void lock(int fd, int operation, const std::string& name);
+
+}  // namespace ebb::snapshot
