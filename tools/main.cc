@@ -5,9 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "snapshot/criu.h"
+#include "tools/clone_command.h"
 #include "tools/console.h"
 #include "tools/doctor.h"
+#include "tools/restore_command.h"
 #include "tools/run_command.h"
+#include "tools/snapshot_command.h"
 
 namespace ebb::tools {
 namespace {
@@ -17,6 +21,9 @@ constexpr char kHelp[] =
     "\n"
     "Usage:\n"
     "  ebb run [options] [--] COMMAND [ARGUMENT...]   run a command in a DRAM budget\n"
+    "  ebb snapshot NAME|PID TAG [options]            freeze a running job, with all its processes, into a snapshot\n"
+    "  ebb restore TAG [options]                      bring it back as it was\n"
+    "  ebb clone TAG [-n N] [options]                 start copies of it\n"
     "  ebb doctor [--json]                            say what this machine can do, and mend it\n"
     "  ebb help [COMMAND]                             this, or the help of a command\n"
     "  ebb --version\n"
@@ -32,6 +39,9 @@ int dispatch(std::vector<std::string> arguments) {
   const std::string word = arguments[0];
   arguments.erase(arguments.begin());
   if (word == "run") return run_command(arguments);
+  if (word == "snapshot") return snapshot_command(arguments);
+  if (word == "restore") return restore_command(arguments);
+  if (word == "clone") return clone_command(arguments);
   if (word == "doctor") return doctor_command(arguments);
   if (word == "--version" || word == "-V") {
     write_all(STDOUT_FILENO, "ebb " + version() + "\n");
@@ -68,6 +78,8 @@ int guarded_main(int argc, char** argv) {
 }  // namespace ebb::tools
 
 int main(int argc, char** argv) {
+  if (argc == 1)
+    if (const int code = ebb::snapshot::action_script(); code >= 0) return code;
   ebb::tools::fill_standard_descriptors();
   return ebb::tools::guarded_main(argc, argv);
 }
