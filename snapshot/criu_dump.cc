@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <optional>
 
 #include "snapshot/criu.h"
 #include "snapshot/criu_process.h"
@@ -123,6 +124,24 @@ CriuStart dump_start(const DumpRequest& request, const Fd& images, const Fd& wor
   return start;
 }
 
+// CRIU kills the tree and does not look whether it is gone; who restores it at once needs the PIDs.
+class Ends {
+ public:
+  explicit Ends(pid_t root) {
+    for (const pid_t pid : read_tree(root).pids) ends_.emplace_back(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  }
+  void wait() const {
+    for (const auto& end : ends_) {
+      pollfd one = {end.get(), POLLIN, 0};
+      while (end.valid() && poll(&one, 1, -1) < 0 && errno == EINTR) {
+      }
+    }
+  }
+
+ private:
+  std::vector<Fd> ends_;
+};
+
 }  // namespace
 
 DumpStatistics dump(const DumpRequest& request) {
@@ -135,8 +154,10 @@ DumpStatistics dump(const DumpRequest& request) {
   const pid_t child = start_criu(start);
 
   std::exception_ptr refusal;
+  std::optional<Ends> ends;
   if (question.wait(child)) {
     try {
+      if (!request.leave_running) ends.emplace(request.root);
       if (request.on_frozen) request.on_frozen();
     } catch (...) {
       refusal = std::current_exception();
@@ -147,6 +168,7 @@ DumpStatistics dump(const DumpRequest& request) {
   if (refusal) std::rethrow_exception(refusal);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     fail_with_log("the snapshot is refused and the job goes on", kLog, start.output, &work);
+  if (ends) ends->wait();
   const auto numbers = read_statistics(work.path() + "/stats-dump", 1, {1, 2, 3, 4, 7});
   return {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};
 }

@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <chrono>
 #include <filesystem>
 #include <optional>
+#include <thread>
 
 #include "snapshot/criu.h"
 #include "snapshot/criu_process.h"
@@ -20,11 +22,18 @@ constexpr char kLog[] = "restore.log";
 // CRIU and its helpers get PIDs like everybody: one that the job needs, now and then.
 constexpr int kTries = 3;
 
+// What has ended waits for its parent to look at it, which takes init a moment.
+constexpr std::chrono::milliseconds kZombiePatience{2000}, kZombieLook{5};
+
 // A PID or thread ID of the job that somebody has now.
 std::optional<int> id_in_use(const std::vector<StoredProcess>& processes) {
+  const auto until = std::chrono::steady_clock::now() + kZombiePatience;
   for (const auto& process : processes)
     for (const int thread : process.threads)
-      if (access(fmt::format("/proc/{}", thread).c_str(), F_OK) == 0) return thread;
+      while (const char state = process_state(thread)) {
+        if (state != 'Z' || std::chrono::steady_clock::now() > until) return thread;
+        std::this_thread::sleep_for(kZombieLook);
+      }
   return std::nullopt;
 }
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -51,6 +52,20 @@ struct Ends {
   bool lonely() const { return read != write; }
 };
 
+// The other ends, "0100007F:1F90" as the kernel writes it, of the connections of a process's network namespace.
+std::map<std::string, std::string> established_connections(pid_t pid) {
+  constexpr size_t kRemote = 2, kState = 3, kInode = 9;
+  std::map<std::string, std::string> out;
+  for (const char* name : {"tcp", "tcp6"})
+    for (const auto& line :
+         tools::split(SystemFiles().read(fmt::format("/proc/{}/net/{}", pid, name)).value_or(""), '\n')) {
+      const auto words = tools::split(line, ' ');
+      if (words.size() > kInode && words[kState] == "01")
+        out[fmt::format("socket:[{}]", words[kInode])] = words[kRemote];
+    }
+  return out;
+}
+
 std::string where(const OpenDescriptor& held) {
   return fmt::format("descriptor {} of process {} ({})", held.number, held.pid, process_name(held.pid));
 }
@@ -78,6 +93,11 @@ std::vector<pid_t> namespace_pids(pid_t pid) {
     }
   }
   return out;
+}
+
+char process_state(pid_t pid) {
+  const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), "State").value_or("");
+  return text.empty() ? '\0' : text[0];
 }
 
 ProcessTree read_tree(pid_t root) {
@@ -135,7 +155,7 @@ std::vector<OutsidePipe> outside_pipes(const ProcessTree& tree) {
   return out;
 }
 
-std::string known_obstacle(const ProcessTree& tree) {
+std::string known_obstacle(const ProcessTree& tree, bool tcp) {
   struct Kind {
     const char* target;
     const char* reason;
@@ -151,6 +171,14 @@ std::string known_obstacle(const ProcessTree& tree) {
   for (const auto& held : tree.descriptors)
     for (const auto& kind : kKinds)
       if (held.target.rfind(kind.target, 0) == 0) return where(held) + " " + kind.reason;
+  const auto connections = tcp ? std::map<std::string, std::string>{} : established_connections(tree.root);
+  for (const auto& held : tree.descriptors)
+    if (const auto found = connections.find(held.target); found != connections.end()) {
+      const std::string& remote = found->second;
+      const auto port = std::strtoul(remote.substr(remote.rfind(':') + 1).c_str(), nullptr, 16);
+      return fmt::format("{} is an established TCP connection to port {}; close it, or keep it with --tcp-established",
+                         where(held), port);
+    }
   const SystemFiles files;
   for (const pid_t pid : tree.pids) {
     const std::string tracer = files.field(fmt::format("/proc/{}/status", pid), "TracerPid").value_or("0");

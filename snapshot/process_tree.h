@@ -38,7 +38,11 @@ ProcessTree read_tree(pid_t root);
 std::vector<OutsidePipe> outside_pipes(const ProcessTree& tree);
 
 // Why CRIU cannot take this tree, in one line that names the descriptor, mapping or process; "" when nothing is known.
-std::string known_obstacle(const ProcessTree& tree);
+// Established TCP connections are an obstacle unless `tcp` says that they are to be kept.
+std::string known_obstacle(const ProcessTree& tree, bool tcp);
+
+// 'R', 'S', 'T', 'Z' ... of a process or thread as /proc has it; 0 when it does not exist.
+char process_state(pid_t pid);
 
 // "comm" of /proc/PID, or "?".
 std::string process_name(pid_t pid);

@@ -109,6 +109,7 @@ class Clones {
       space.terminal = clone->relay->slave();
     }
     clone->started = start_clone(space);
+    if (clone->relay) clone->relay->release_slave();  // no later clone is to hold it
   }
 
   void await(Clone* clone) {

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -93,11 +94,15 @@ int reap_until(pid_t root) {
     text = kFailed + std::string(e.what());
   }
   write_all(report.get(), text);
-  report.reset();
+  shutdown(report.get(), SHUT_WR);
   if (root == 0) _exit(kExitOurs);
   // The terminal hangs up when the job has closed it.
   for (const int fd : {space.input, space.output, space.error, space.terminal})
     if (fd > STDERR_FILENO) close(fd);
+  // Until whoever asked for the clone has found it, even if it ended at once.
+  char none;
+  while (read(report.get(), &none, 1) < 0 && errno == EINTR) {
+  }
   _exit(reap_until(root));
 }
 
@@ -105,7 +110,7 @@ int reap_until(pid_t root) {
 
 StartedClone start_clone(const CloneSpace& space) {
   int ends[2];
-  need(pipe2(ends, O_CLOEXEC) == 0, "cannot make a pipe");
+  need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "cannot make a socket");
   StartedClone clone;
   clone.report.reset(ends[0]);
   Fd writing(ends[1]);
@@ -133,9 +138,12 @@ pid_t wait_clone(const StartedClone& clone) {
   for (const auto& word : split(SystemFiles().read(children).value_or(""), ' ')) {
     const auto pid = static_cast<pid_t>(parse_number(word).value_or(0));
     const auto pids = snapshot::namespace_pids(pid);
-    if (!pids.empty() && pids.back() == inside) return pid;
+    if (pids.empty() || pids.back() != inside) continue;
+    // Not by closing it: clones that were started later hold copies.
+    shutdown(clone.report.get(), SHUT_RDWR);
+    return pid;
   }
-  return 0;  // it has ended already
+  throw Failure("the clone's first process was killed");
 }
 
 }  // namespace ebb::tools

@@ -32,7 +32,8 @@ struct StartedClone {
 
 // Begins to restore. Failure when the kernel gives no namespaces. The process must have one thread.
 StartedClone start_clone(const CloneSpace& space);
-// Waits until the clone runs: its root's PID outside. Failure with the reason when it does not come to life.
+// Waits until the clone runs, once for each clone: its root's PID outside. Failure with the reason when it does not
+// come to life.
 pid_t wait_clone(const StartedClone& clone);
 
 }  // namespace ebb::tools

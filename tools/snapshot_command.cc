@@ -40,7 +40,7 @@ int take(const SnapshotOptions& options) {
   const auto start = steady_clock::now();
   const pid_t root = find_job(options.job);
   const auto tree = snapshot::read_tree(root);
-  const std::string obstacle = snapshot::known_obstacle(tree);
+  const std::string obstacle = snapshot::known_obstacle(tree, options.tcp);
   if (!obstacle.empty()) throw Failure("the snapshot is refused and the job goes on: " + obstacle);
   for (const auto& pipe : snapshot::outside_pipes(tree))
     if (pipe.descriptor < 0 && pipe.held.number <= 2)

@@ -25,7 +25,6 @@ TerminalRelay::TerminalRelay() : master_(posix_openpt(O_RDWR | O_NOCTTY | O_CLOE
 }
 
 void TerminalRelay::start(int input, int output) {
-  slave_.reset();
   input_ = input;
   if (input_ >= 0) {
     tcgetattr(input_, &saved_);

@@ -18,6 +18,8 @@ class TerminalRelay {
   TerminalRelay& operator=(const TerminalRelay&) = delete;
 
   int slave() const { return slave_.get(); }
+  // Once the job has it.
+  void release_slave() { slave_.reset(); }
   // For the threads' sake after the job's process was started. `input`: a terminal, which turns raw, or -1. Both stay
   // the caller's and open until the end.
   void start(int input, int output);
