@@ -14,9 +14,10 @@ PROGRAM = ("import sys\nprint('ready', sys.stdin.isatty(), flush=True)\n"
 def read_until(fd, word):
     text = b""
     while word not in text:
-        part = os.read(fd, 1000)
-        if not part:
-            raise RuntimeError(f"no {word} in {text}")
+        try:
+            part = os.read(fd, 1000)
+        except OSError as error:  # nobody has the terminal any more
+            raise RuntimeError(f"no {word} in {text}") from error
         text += part
     return text
 
@@ -41,6 +42,7 @@ def on_terminal(*command):
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(command[0], command)
+    os.set_inheritable(terminal, False)
     return pid, terminal
 
 
@@ -53,6 +55,7 @@ def trip(tag, own_group):
     session, terminal = pty.fork()
     if session == 0:
         shell(writing, own_group)
+    os.set_inheritable(terminal, False)
     program = int(os.read(reading, 100))
     read_until(terminal, b"ready True")
     os.write(terminal, b"one\n")
@@ -61,6 +64,7 @@ def trip(tag, own_group):
     check_equal(done.returncode, 0, f"{tag}: {done.stderr}")
     check_equal(os.read(reading, 100), b"-9\n", f"{tag}: end of the frozen job")
     ended(session)
+    os.close(terminal)
 
     without = ebb("restore", tag, start_new_session=True)
     check(without.returncode == 125 and "terminal" in without.stderr, f"{tag}, without a terminal: {without.stderr}")
