@@ -130,6 +130,14 @@ class Ends {
   explicit Ends(pid_t root) {
     for (const pid_t pid : read_tree(root).pids) ends_.emplace_back(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   }
+  // All of it is gone already.
+  bool over() const {
+    for (const auto& end : ends_) {
+      pollfd one = {end.get(), POLLIN, 0};
+      if (end.valid() && poll(&one, 1, 0) != 1) return false;
+    }
+    return true;
+  }
   void wait() const {
     for (const auto& end : ends_) {
       pollfd one = {end.get(), POLLIN, 0};
@@ -166,7 +174,9 @@ DumpStatistics dump(const DumpRequest& request) {
   }
   const int status = wait_criu(child);
   if (refusal) std::rethrow_exception(refusal);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+  // Where the end of the tree ends its PID namespace, CRIU is killed with it, its work done.
+  const bool ended_with_namespace = start.namespaces_of != 0 && ends && ends->over();
+  if ((!WIFEXITED(status) || WEXITSTATUS(status) != 0) && !ended_with_namespace)
     fail_with_log("the snapshot is refused and the job goes on", kLog, start.output, &work);
   if (ends) ends->wait();
   const auto numbers = read_statistics(work.path() + "/stats-dump", 1, {1, 2, 3, 4, 7});
