@@ -128,6 +128,19 @@ ChildEnd run_child(const std::vector<std::string>& argv, const std::vector<std::
   return end;
 }
 
+void hold_signals() {
+  const sigset_t awaited = awaited_signals();
+  sigprocmask(SIG_BLOCK, &awaited, nullptr);
+  std::signal(SIGCHLD, SIG_DFL);
+}
+
+ChildEnd wait_child(int pid) {
+  ChildEnd end;
+  end.pid = pid;
+  wait_for(&end, awaited_signals());
+  return end;
+}
+
 void die_like(const ChildEnd& end) {
   const int signal = end.signal();
   if (signal != SIGINT && signal != SIGQUIT) return;

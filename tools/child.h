@@ -21,6 +21,11 @@ struct ChildEnd {
 // Failure when the kernel refuses to fork.
 ChildEnd run_child(const std::vector<std::string>& argv, const std::vector<std::string>& environment);
 
+// For a child that something else starts in our name, as CRIU does. From hold_signals on, signals wait for wait_child,
+// which passes them on as run_child does, and returns at the child's end.
+void hold_signals();
+ChildEnd wait_child(int pid);
+
 // Dies of SIGINT or SIGQUIT if the program did, so that a shell's loop stops at Ctrl-C as it does without us; returns
 // for any other end.
 void die_like(const ChildEnd& end);

@@ -123,6 +123,7 @@ int doctor_command(const std::vector<std::string>& arguments) {
   check_limits(files, &checks, &facts);
   check_storage(files, &checks, &facts);
   check_parts(files, &checks, &facts);
+  check_snapshot(files, &checks, &facts);
 
   const char* no_colour = std::getenv("NO_COLOR");
   const bool colour = isatty(STDOUT_FILENO) && !(no_colour && *no_colour);

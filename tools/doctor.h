@@ -30,9 +30,10 @@ using Checks = std::vector<Check>;
 // Each group appends its checks; `facts` gets figures that programs may want (integers, unit in the key).
 void check_kernel(const SystemFiles& files, Checks* checks, nlohmann::json* facts);  // doctor_kernel.cc
 void check_memory(const SystemFiles& files, const MemoryFacts& memory, Checks* checks, nlohmann::json* facts);
-void check_limits(const SystemFiles& files, Checks* checks, nlohmann::json* facts);   // both doctor_memory.cc
-void check_storage(const SystemFiles& files, Checks* checks, nlohmann::json* facts);  // doctor_storage.cc
-void check_parts(const SystemFiles& files, Checks* checks, nlohmann::json* facts);    // doctor_parts.cc
+void check_limits(const SystemFiles& files, Checks* checks, nlohmann::json* facts);    // both doctor_memory.cc
+void check_storage(const SystemFiles& files, Checks* checks, nlohmann::json* facts);   // doctor_storage.cc
+void check_parts(const SystemFiles& files, Checks* checks, nlohmann::json* facts);     // doctor_parts.cc
+void check_snapshot(const SystemFiles& files, Checks* checks, nlohmann::json* facts);  // doctor_snapshot.cc
 
 // A version that starts with two numbers, "6.18.44-x" or "4.1.1".
 struct ReleaseNumber {

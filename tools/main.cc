@@ -5,10 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "snapshot/criu.h"
+#include "tools/clone_command.h"
 #include "tools/console.h"
 #include "tools/doctor.h"
+#include "tools/restore_command.h"
 #include "tools/run_command.h"
 #include "tools/snapshots_command.h"
+#include "tools/snapshot_command.h"
 
 namespace ebb::tools {
 namespace {
@@ -18,6 +22,9 @@ constexpr char kHelp[] =
     "\n"
     "Usage:\n"
     "  ebb run [options] [--] COMMAND [ARGUMENT...]   run a command in a DRAM budget\n"
+    "  ebb snapshot NAME|PID TAG [options]            freeze a running job, with all its processes, into a snapshot\n"
+    "  ebb restore TAG [options]                      bring it back as it was\n"
+    "  ebb clone TAG [-n N] [options]                 start copies of it\n"
     "  ebb doctor [--json]                            say what this machine can do, and mend it\n"
     "  ebb snapshots ls|show|verify|rm|prune|...      look after the snapshots\n"
     "  ebb help [COMMAND]                             this, or the help of a command\n"
@@ -34,6 +41,9 @@ int dispatch(std::vector<std::string> arguments) {
   const std::string word = arguments[0];
   arguments.erase(arguments.begin());
   if (word == "run") return run_command(arguments);
+  if (word == "snapshot") return snapshot_command(arguments);
+  if (word == "restore") return restore_command(arguments);
+  if (word == "clone") return clone_command(arguments);
   if (word == "doctor") return doctor_command(arguments);
   if (word == "snapshots") return snapshots_command(arguments);
   if (word == "--version" || word == "-V") {
@@ -71,6 +81,8 @@ int guarded_main(int argc, char** argv) {
 }  // namespace ebb::tools
 
 int main(int argc, char** argv) {
+  if (argc == 1)
+    if (const int code = ebb::snapshot::action_script(); code >= 0) return code;
   ebb::tools::fill_standard_descriptors();
   return ebb::tools::guarded_main(argc, argv);
 }

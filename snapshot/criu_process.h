@@ -1,0 +1,53 @@
+// One run of the command `criu`: its folder for logs, its environment, its descriptors. For criu*.cc only.
+#pragma once
+
+#include <sys/types.h>
+#include <string>
+#include <vector>
+
+#include "tools/fd.h"
+
+namespace ebb::snapshot {
+
+// A private folder for CRIU's logs and statistics; removed with the object unless it is kept.
+class WorkFolder {
+ public:
+  WorkFolder();  // Failure when none can be made
+  ~WorkFolder();
+  WorkFolder(const WorkFolder&) = delete;
+  WorkFolder& operator=(const WorkFolder&) = delete;
+  const std::string& path() const { return path_; }
+  void keep() { kept_ = true; }
+
+ private:
+  std::string path_;
+  bool kept_ = false;
+};
+
+struct CriuStart {
+  std::vector<std::string> arguments;    // after the word `criu`
+  std::vector<int> descriptors;          // that it inherits under their numbers
+  int input = -1;                        // its descriptor 0; -1: /dev/null
+  std::string output;                    // file for its descriptors 1 and 2
+  std::vector<std::string> environment;  // "NAME=value", over ours without what is preloaded
+  bool own_session = false;              // out of reach of the terminal's signals
+  pid_t namespaces_of = 0;               // run in the PID, mount, IPC and UTS namespaces of this process
+};
+
+// Starts CRIU as a child of this process and returns its PID. Failure when there is no CRIU or no process.
+pid_t start_criu(const CriuStart& start);
+// Waits for that child; its status as of waitpid.
+int wait_criu(pid_t child);
+
+// The options that every dump and restore gets.
+std::vector<std::string> common_options(const std::string& action, const std::string& log);
+
+// Ends with a Failure: `what` ("cannot take a snapshot"), the cause from the log in `work`, and the log's path. Keeps
+// `work`.
+[[noreturn]] void fail_with_log(const std::string& what, const std::string& log, const std::string& output,
+                                WorkFolder* work);
+
+// Field `field` of each of `numbers` of the statistics file that CRIU left in `work`; zeros when there is none.
+std::vector<uint64_t> read_statistics(const std::string& file, unsigned field, const std::vector<unsigned>& numbers);
+
+}  // namespace ebb::snapshot

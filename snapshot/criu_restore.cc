@@ -1,0 +1,93 @@
+// Having CRIU restore a process tree: see criu.h.
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <thread>
+
+#include "snapshot/criu.h"
+#include "snapshot/criu_process.h"
+#include "snapshot/image.h"
+#include "snapshot/process_tree.h"
+#include "tools/console.h"
+
+namespace ebb::snapshot {
+namespace {
+
+using tools::Failure;
+
+constexpr char kLog[] = "restore.log";
+// CRIU and its helpers get PIDs like everybody: one that the job needs, now and then.
+constexpr int kTries = 3;
+
+// What has ended waits for its parent to look at it, which takes init a moment.
+constexpr std::chrono::milliseconds kZombiePatience{2000}, kZombieLook{5};
+
+// A PID or thread ID of the job that somebody has now.
+std::optional<int> id_in_use(const std::vector<StoredProcess>& processes) {
+  const auto until = std::chrono::steady_clock::now() + kZombiePatience;
+  for (const auto& process : processes)
+    for (const int thread : process.threads)
+      while (const char state = process_state(thread)) {
+        if (state != 'Z' || std::chrono::steady_clock::now() > until) return thread;
+        std::this_thread::sleep_for(kZombieLook);
+      }
+  return std::nullopt;
+}
+
+// The images as they are, but for one file.
+std::string images_without_checks(const RestoreRequest& request, const std::string& work) {
+  namespace fs = std::filesystem;
+  const std::string folder = work + "/images";
+  fs::create_directory(folder);
+  for (const auto& entry : fs::directory_iterator(request.images))
+    if (entry.path().filename() != "files.img")
+      fs::create_symlink(fs::absolute(entry.path()), folder / entry.path().filename());
+  write_unchecked_files(request.images, request.changed_files, folder + "/files.img");
+  return folder;
+}
+
+CriuStart restore_start(const RestoreRequest& request, const std::string& work) {
+  CriuStart start;
+  start.arguments = common_options("restore", kLog);
+  const std::string images = request.changed_files.empty() ? request.images : images_without_checks(request, work);
+  for (const auto& word : {std::string("-D"), images, std::string("-W"), work, std::string("--restore-detached"),
+                           std::string("--restore-sibling")})
+    start.arguments.push_back(word);
+  if (request.tcp_established) start.arguments.push_back("--tcp-established");
+  for (const auto& inherited : request.inherited) {
+    start.arguments.push_back("--inherit-fd");
+    start.arguments.push_back(fmt::format("fd[{}]:{}", inherited.descriptor, inherited.what));
+    start.descriptors.push_back(inherited.descriptor);
+  }
+  start.input = request.terminal;
+  start.output = work + "/criu.out";
+  return start;
+}
+
+}  // namespace
+
+Restored restore(const RestoreRequest& request) {
+  const auto processes = stored_processes(request.images);
+  for (int tries = 1;; ++tries) {
+    if (const auto id = id_in_use(processes))
+      throw Failure(fmt::format("PID {} of the job is in use by {}; start a copy with PIDs of its own: ebb clone", *id,
+                                process_name(*id)));
+    WorkFolder work;
+    const CriuStart start = restore_start(request, work.path());
+    const int status = wait_criu(start_criu(start));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+      const auto numbers = read_statistics(work.path() + "/stats-restore", 2, {3, 4, 5});
+      return {processes[0].pid, {numbers[0], numbers[1], numbers[2]}};
+    }
+    try {
+      fail_with_log("cannot restore", kLog, start.output, &work);
+    } catch (const Failure& failure) {
+      if (tries == kTries || std::string(failure.what()).find("in use") == std::string::npos) throw;
+    }
+  }
+}
+
+}  // namespace ebb::snapshot

@@ -1,0 +1,54 @@
+// A running process tree as /proc shows it: who belongs to it, what it holds open, and what of that reaches outside.
+#pragma once
+
+#include <sys/types.h>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ebb::snapshot {
+
+struct OpenDescriptor {
+  pid_t pid = 0;  // who holds it
+  int number = 0;
+  std::string target;  // as readlink of /proc/PID/fd/N says: "/path", "pipe:[1]", "anon_inode:[userfaultfd]"
+  int flags = 0;       // open(2)'s
+};
+
+// A pipe of which one end is in the tree and the other is not.
+struct OutsidePipe {
+  uint64_t inode = 0;
+  int descriptor = -1;  // 0, 1 or 2: the standard descriptor that it is; -1: another one
+  OpenDescriptor held;  // an example of who holds it
+};
+
+struct ProcessTree {
+  pid_t root = 0;
+  std::vector<pid_t> pids;  // the root first
+  std::vector<OpenDescriptor> descriptors;
+  std::string command;    // the root's name
+  bool terminal = false;  // some descriptor is a terminal
+};
+
+// Reads the tree below `root`. Processes that end meanwhile are left out. Failure when the root does not exist or may
+// not be looked at.
+ProcessTree read_tree(pid_t root);
+
+// Looks at all processes of the machine that it may look at, but only when a pipe of the tree has a lonely end.
+std::vector<OutsidePipe> outside_pipes(const ProcessTree& tree);
+
+// Why CRIU cannot take this tree, in one line that names the descriptor, mapping or process; "" when nothing is known.
+// Established TCP connections are an obstacle unless `tcp` says that they are to be kept.
+std::string known_obstacle(const ProcessTree& tree, bool tcp);
+
+// 'R', 'S', 'T', 'Z' ... of a process or thread as /proc has it; 0 when it does not exist.
+char process_state(pid_t pid);
+
+// "comm" of /proc/PID, or "?".
+std::string process_name(pid_t pid);
+// A variable of the environment that the process was started with, or "".
+std::string start_variable(pid_t pid, const std::string& name);
+// The process's PIDs, the outermost namespace's first. Empty when it does not exist.
+std::vector<pid_t> namespace_pids(pid_t pid);
+
+}  // namespace ebb::snapshot

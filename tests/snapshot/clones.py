@@ -1,0 +1,96 @@
+"""Copies of a job, each in a world of its own, and snapshots of copies: clones.py EBB."""
+import json
+import os
+import re
+
+import job
+from job import PYTHON, ROOT, Job, check, check_equal, cloned, ebb, restored
+
+PROGRAM = """
+import json, os, sys, tempfile
+folder = tempfile.mkdtemp()
+data = list(range(100000))
+def told():
+    path = os.path.join(tempfile.gettempdir(), ".ebb-clone.json")
+    return json.load(open(path)) if os.path.exists(path) else {}
+for line in sys.stdin:
+    name = os.path.join(folder, "file")
+    before = open(name).read() if os.path.exists(name) else ""
+    with open(name, "a") as file: file.write(line.strip() + ";")
+    print(json.dumps({"pid": os.getpid(), "proc": os.readlink("/proc/self"), "sum": sum(data), "before": before,
+                      "told": told()}), flush=True)
+said = told()
+print("end", said.get("clone"), os.getpid(), said.get("arguments"), flush=True)
+sys.exit(10 + said.get("clone", 0))
+"""
+
+
+def start(tag):
+    folder = os.path.join(ROOT, "tmp-" + tag)
+    os.mkdir(folder)
+    program = Job([PYTHON, "-c", PROGRAM], env=dict(os.environ, TMPDIR=folder))
+    first = json.loads(program.ask("original"))
+    return program, first
+
+
+def in_foreground():
+    program, first = start("one")
+    program.freeze("one", "--leave-running")
+    copy = cloned("one", "--arg", "k=5", "--arg", "name=a=b")
+    answer = json.loads(copy.ask("copy"))
+    check_equal((answer["pid"], answer["proc"], answer["sum"]), (first["pid"], str(first["pid"]), first["sum"]), "the copy")
+    check_equal(answer["told"], {"clone": 1, "of": 1, "arguments": {"k": "5", "name": "a=b"}}, "what the copy is told")
+    check_equal(json.loads(program.ask("again"))["before"], "original;", "temporary files of the original")
+    check_equal(json.loads(copy.ask("x"))["before"], "original;copy;", "temporary files of the copy")
+    check_equal(copy.end(), 11, "exit code of the copy")
+    check_equal(program.end(), 10, "exit code of the original")
+
+
+def five():
+    program, first = start("five")
+    program.freeze("five")
+    logs = os.path.join(ROOT, "logs")
+    done = ebb("clone", "five", "-n", "5", "--logs", logs, "--arg", "k=1")
+    check(done.returncode in range(11, 16), f"exit code of five: {done.returncode} {done.stderr}")
+    hosts = re.findall(r"clone \d runs as process (\d+)", done.stderr)
+    check_equal(len(set(hosts)), 5, f"PIDs of five outside: {done.stderr}")
+    check_equal(sorted(re.findall(r"clone (\d) ended with (\d+)", done.stderr)), [(str(i), str(10 + i)) for i in range(1, 6)],
+                "their exit codes")
+    for i in range(1, 6):
+        with open(f"{logs}/clone-{i}.log", encoding="utf-8") as file:
+            check_equal(file.read(), f"end {i} {first['pid']} {{'k': '1'}}\n", f"log of clone {i}")
+
+
+def host_pid(front, inside):
+    """The process that is `inside` in a namespace below `front`."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                status = file.read()
+        except OSError:
+            continue
+        pids = re.search(r"^NSpid:\s*(.*)$", status, re.MULTILINE)[1].split()
+        if len(pids) > 1 and pids[-1] == str(inside):
+            return int(pid)
+    raise RuntimeError(f"no process {inside} below {front}")
+
+
+def snapshot_of_copy():
+    program, first = start("first")
+    program.freeze("first")
+    copy = cloned("first")
+    json.loads(copy.ask("copy"))
+    copy.pid = host_pid(copy.process.pid, first["pid"])
+    check(copy.pid != first["pid"], "the copy's PID outside")
+    done = ebb("snapshot", str(copy.pid), "second", "-q")
+    check_equal(done.returncode, 0, f"snapshot of a copy: {done.stderr}")
+    check_equal(copy.process.wait(), 137, "exit code of the copy that was frozen")
+    for again in (cloned("second"), restored("second")):
+        answer = json.loads(again.ask("x"))
+        check_equal((answer["pid"], answer["sum"], answer["before"]), (first["pid"], first["sum"], "original;copy;"),
+                    "copy of a copy")
+        check_equal(again.end(), 11, "exit code of a copy of a copy")
+
+
+job.require_criu()
+job.run_all([in_foreground, five, snapshot_of_copy], 100)

@@ -1,0 +1,98 @@
+"""What the snapshot tests share: jobs that answer line by line, and the commands that freeze, restore and copy them.
+
+Every test: TEST.py EBB. It exits with 77 and a reason where CRIU does not work.
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+EBB = os.path.abspath(sys.argv[1])
+PYTHON = "/usr/bin/python3"  # Debian's, which has NumPy
+ROOT = tempfile.mkdtemp(prefix="ebb-snapshot-", dir="/var/tmp")
+os.environ["EBB_SNAPSHOTS"] = os.path.join(ROOT, "snapshots")
+os.environ["LC_ALL"] = "C"
+failures = []
+
+
+def check(condition, text):
+    if not condition:
+        failures.append(text)
+        print("FAIL:", text, flush=True)
+
+
+def check_equal(found, expected, what):
+    check(found == expected, f"{what}: {found!r} instead of {expected!r}")
+
+
+def require_criu():
+    """Skips the test where snapshots cannot work, with doctor's reason."""
+    report = json.loads(subprocess.run([EBB, "doctor", "--json"], stdout=subprocess.PIPE, check=False).stdout)
+    for line in report["checks"]:
+        if line["id"] in ("criu", "criu_privilege", "pid_namespaces") and line["status"] != "ok":
+            print(f"SKIP: {line['title']}: {line['detail']}")
+            finish(77)
+
+
+def finish(code=None):
+    shutil.rmtree(ROOT, ignore_errors=True)
+    sys.exit(code if code is not None else 1 if failures else 0)
+
+
+def ebb(*arguments, **options):
+    return subprocess.run([EBB, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                          text=True, check=False, **options)
+
+
+class Job:
+    """A program whose standard input and output are pipes of ours; restored or copied, it gets new ones."""
+
+    def __init__(self, command, **options):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+        self.pid = self.process.pid
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().rstrip("\n")
+
+    def freeze(self, tag, *options):
+        """Takes a snapshot; the job ends unless it is left running. True when it is there."""
+        done = ebb("snapshot", str(self.pid), tag, "-q", *options)
+        check_equal(done.returncode, 0, f"snapshot {tag}: {done.stderr.strip()}")
+        if done.returncode == 0 and "--leave-running" not in options:
+            code = self.process.wait()  # its own, or that of the `ebb restore` or `ebb clone` above it
+            check(code in (-signal.SIGKILL, 128 + signal.SIGKILL), f"end of the job frozen as {tag}: {code}")
+        return done.returncode == 0
+
+    def end(self):
+        """Closes its input; its exit code."""
+        self.process.stdin.close()
+        code = self.process.wait()
+        self.process.stdout.close()
+        return code
+
+
+def restored(tag, *options):
+    job = Job([EBB, "restore", tag, *options])
+    return job
+
+
+def cloned(tag, *options):
+    return Job([EBB, "clone", tag, *options])
+
+
+def run_all(cases, seconds):
+    """Runs functions one after the other within a time, then ends the test."""
+    signal.alarm(seconds)
+    for case in cases:
+        before = len(failures)
+        try:
+            case()
+        except Exception as error:  # the other cases are worth running
+            check(False, f"{case.__name__}: {error!r}")
+        print("ok" if len(failures) == before else "FAILED", case.__name__, flush=True)
+    finish()

@@ -1,0 +1,88 @@
+// Which process tree the user means: see job_target.h.
+#include "tools/job_target.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+#include <climits>
+#include <csignal>
+#include <optional>
+#include <vector>
+
+#include "tools/console.h"
+#include "tools/run_options.h"
+#include "tools/system_files.h"
+
+namespace ebb::tools {
+namespace {
+
+std::string program_of(pid_t pid) {
+  char path[PATH_MAX];
+  const ssize_t n = readlink(fmt::format("/proc/{}/exe", pid).c_str(), path, sizeof(path));
+  const std::string text(path, static_cast<size_t>(n > 0 ? n : 0));
+  return text.substr(text.rfind('/') + 1);
+}
+
+// The words that a process was started with; empty ones too.
+std::vector<std::string> words_of(pid_t pid) {
+  const std::string text = SystemFiles().read(fmt::format("/proc/{}/cmdline", pid)).value_or("");
+  std::vector<std::string> out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\0', at), text.size());
+    out.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return out;
+}
+
+bool is_front(pid_t pid, const std::vector<std::string>& words) {
+  return pid != getpid() && words.size() >= 2 && (words[1] == "run" || words[1] == "restore") &&
+         program_of(pid) == "ebb";
+}
+
+// The program that a front of ours runs: its only child.
+std::optional<pid_t> program_behind(pid_t front) {
+  const auto children = split(SystemFiles().read(fmt::format("/proc/{0}/task/{0}/children", front)).value_or(""), ' ');
+  if (children.empty()) return std::nullopt;
+  return static_cast<pid_t>(parse_number(children[0]).value_or(0));
+}
+
+bool has_name(const std::vector<std::string>& words, const std::string& name) {
+  if (words[1] != "run") return false;
+  try {
+    return parse_run({words.begin() + 2, words.end()}).name == name;
+  } catch (const Failure&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+pid_t find_job(const std::string& word) {
+  if (const auto number = parse_number(word)) {
+    const auto pid = static_cast<pid_t>(*number);
+    if (*number <= 0 || *number > INT_MAX || access(fmt::format("/proc/{}", pid).c_str(), F_OK) != 0)
+      throw Failure(fmt::format("no process {}", word));
+    if (!is_front(pid, words_of(pid))) return pid;
+    const auto program = program_behind(pid);
+    if (!program) throw Failure(fmt::format("process {} runs no program any more", word));
+    return *program;
+  }
+  std::vector<pid_t> found;
+  for (const auto& name : SystemFiles().names("/proc")) {
+    const auto number = parse_number(name);
+    if (!number) continue;
+    const auto pid = static_cast<pid_t>(*number);
+    const auto words = words_of(pid);
+    if (!is_front(pid, words) || !has_name(words, word)) continue;
+    if (const auto program = program_behind(pid)) found.push_back(*program);
+  }
+  if (found.empty())
+    throw Failure(fmt::format("no job is called {}; give its PID, or name it: ebb run --name", shell_quoted(word)));
+  if (found.size() > 1)
+    throw Failure(
+        fmt::format("several jobs are called {}; give a PID: {}", shell_quoted(word), fmt::join(found, ", ")));
+  return found[0];
+}
+
+}  // namespace ebb::tools
