@@ -19,24 +19,35 @@ using tools::error_text;
 using tools::Failure;
 
 constexpr char kSource[] = "ebbtide-clone";  // how our mounts are known
-constexpr char kSaved[] = "/temporary";
+constexpr char kSaved[] = "/temporary.tar";
 
 void make_folder(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
     throw Failure(fmt::format("cannot make {}: {}", path, error_text(errno)));
 }
 
-// With everything that an overlay's upper folder says by special files and attributes.
-void copy_folder(const std::string& from, const std::string& to) {
-  const std::string inside = from + "/.";
-  const char* words[] = {"cp", "-a", "--", inside.c_str(), to.c_str(), nullptr};
+// tar, with everything that an overlay's upper folder says by special files and attributes.
+void tar(const char* direction, const std::string& file, const std::string& folder) {
+  const char* words[] = {"tar",
+                         direction,
+                         "--sparse",
+                         "--numeric-owner",
+                         "--xattrs",
+                         "--xattrs-include=*",
+                         "--preserve-permissions",
+                         "--file",
+                         file.c_str(),
+                         "--directory",
+                         folder.c_str(),
+                         ".",
+                         nullptr};
   pid_t child = 0;
   const int error = posix_spawnp(&child, words[0], nullptr, nullptr, const_cast<char**>(words), environ);
-  if (error != 0) throw Failure(fmt::format("cannot start cp: {}", error_text(error)));
+  if (error != 0) throw Failure(fmt::format("cannot start tar: {}", error_text(error)));
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (status != 0) throw Failure(fmt::format("cannot copy {} to {}", from, to));
+  if (status != 0) throw Failure(fmt::format("cannot {} {} with {}", direction + 2, folder, file));
 }
 
 // Blanks and backslashes in mountinfo are octal; the parser of mount options wants its own separators escaped.
@@ -73,7 +84,7 @@ void mount_private_folder(const std::string& folder, const std::string& scratch,
   const std::string upper = scratch + "/upper", work = scratch + "/work", saved = images + kSaved;
   make_folder(upper, 0700);
   make_folder(work, 0700);
-  if (access(saved.c_str(), F_OK) == 0) copy_folder(saved, upper);
+  if (access(saved.c_str(), F_OK) == 0) tar("--extract", saved, upper);
   // The directory's own looks come from the upper folder.
   if (chown(upper.c_str(), info.st_uid, info.st_gid) != 0 || chmod(upper.c_str(), info.st_mode & 07777) != 0)
     throw Failure(fmt::format("cannot prepare {}: {}", upper, error_text(errno)));
@@ -87,8 +98,7 @@ void mount_private_folder(const std::string& folder, const std::string& scratch,
 void save_private_folder(pid_t pid, const std::string& folder, const std::string& images) {
   const std::string upper = upper_folder(pid, folder);
   if (upper.empty()) return;
-  make_folder(images + kSaved, 0700);
-  copy_folder(upper, images + kSaved);
+  tar("--create", images + kSaved, upper);
 }
 
 }  // namespace ebb::snapshot

@@ -57,7 +57,8 @@ class Clones {
   explicit Clones(const CloneRequest& request)
       : request_(request),
         console_(Verbosity::kNormal),
-        images_(snapshot_images(request.tag, false)),
+        held_(snapshot_to_restore(request.tag)),
+        images_(images_of(held_)),
         job_(snapshot::read_job(images_)),
         nothing_(open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
 
@@ -67,6 +68,7 @@ class Clones {
     clones_.resize(static_cast<size_t>(request_.count));
     for (size_t i = 0; i < clones_.size(); ++i) start(&clones_[i], static_cast<int>(i) + 1);
     for (auto& clone : clones_) await(&clone);
+    held_.in_use.reset();  // all of it has been read
     while (running() > 0) take_signal();
     for (auto& clone : clones_) tidy(&clone);
     return code_;
@@ -169,6 +171,7 @@ class Clones {
 
   CloneRequest request_;
   Console console_;
+  snapshot::HeldSnapshot held_;
   std::string images_;
   snapshot::JobRecord job_;
   Fd nothing_;
@@ -196,7 +199,7 @@ int clone_command(const std::vector<std::string>& arguments) {
   std::vector<std::string> words;
   CLI::App app("Starts copies of a job from its snapshot, each with PIDs, mounts, IPC and temporary files of its own.",
                "ebb clone");
-  app.add_option("tag", request.tag, "Name of the snapshot, or its path")->type_name("TAG")->required();
+  app.add_option("tag", request.tag, "Name of the snapshot")->type_name("TAG")->required();
   app.add_option("-n", request.count, "How many; more than one need logs [1]")
       ->type_name("N")
       ->check(CLI::Range(1, 10000));
@@ -213,7 +216,7 @@ int clone_command(const std::vector<std::string>& arguments) {
   request.arguments = parse_arguments(words);
   if (request.count > 1 && request.logs.empty())
     request.logs = std::filesystem::path(request.tag).filename().string() + ".clones";
-  return run_clones(request);
+  return with_snapshot_errors([&] { return run_clones(request); });
 }
 
 }  // namespace ebb::tools

@@ -44,7 +44,8 @@ class Foreground {
 
 int bring_back(const RestoreOptions& options) {
   const Console console(Verbosity::kNormal);
-  const std::string images = snapshot_images(options.tag, false);
+  auto held = snapshot_to_restore(options.tag);
+  const std::string images = images_of(held);
   const auto job = snapshot::read_job(images);
   if (job.own_namespace) {  // its PIDs were those of a namespace: it gets one again
     if (options.detach) throw Failure("a snapshot of a clone cannot be restored with --detach");
@@ -68,6 +69,7 @@ int bring_back(const RestoreOptions& options) {
   }
   if (!options.detach) hold_signals();
   const auto restored = snapshot::restore(request);
+  held.in_use.reset();  // all of it has been read
   if (options.detach) {
     console.note(fmt::format("{} runs again as process {}", job.command, restored.root));
     return kExitOk;
@@ -86,14 +88,14 @@ int bring_back(const RestoreOptions& options) {
 int restore_command(const std::vector<std::string>& arguments) {
   RestoreOptions options;
   CLI::App app("Brings a job back from its snapshot, with the PIDs that it had, and waits for its end.", "ebb restore");
-  app.add_option("tag", options.tag, "Name of the snapshot, or its path")->type_name("TAG")->required();
+  app.add_option("tag", options.tag, "Name of the snapshot")->type_name("TAG")->required();
   app.add_flag("--detach", options.detach, "Do not wait for its end");
   app.add_flag("--force", options.force, "Restore it although files that it had open have changed");
   if (const auto help = parse_words(app, arguments)) {
     write_all(STDOUT_FILENO, *help);
     return kExitOk;
   }
-  return bring_back(options);
+  return with_snapshot_errors([&] { return bring_back(options); });
 }
 
 }  // namespace ebb::tools

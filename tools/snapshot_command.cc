@@ -1,10 +1,12 @@
 // `ebb snapshot`: see snapshot_command.h.
 #include "tools/snapshot_command.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "snapshot/criu.h"
@@ -13,14 +15,16 @@
 #include "tools/command_line.h"
 #include "tools/console.h"
 #include "tools/job_target.h"
+#include "tools/progress.h"
 #include "tools/snapshot_place.h"
+#include "tools/system_files.h"
 
 namespace ebb::tools {
 namespace {
 
 struct SnapshotOptions {
-  std::string job, tag;
-  bool leave_running = false, print_stats = false, tcp = false, quiet = false;
+  std::string job, tag, wait = "created";
+  bool leave_running = false, replace = false, print_stats = false, tcp = false, quiet = false;
 };
 
 nlohmann::json statistics_json(const snapshot::DumpStatistics& statistics, uint64_t total_us, size_t processes) {
@@ -32,6 +36,43 @@ nlohmann::json statistics_json(const snapshot::DumpStatistics& statistics, uint6
             {"memdump_us", statistics.memdump_us},
             {"memwrite_us", statistics.memwrite_us},
             {"pages_written", statistics.pages_written}}}};
+}
+
+// What the job holds in DRAM: the images will not take more.
+Bytes resident_bytes(const snapshot::ProcessTree& tree) {
+  Bytes sum{};
+  for (const pid_t pid : tree.pids) {
+    const auto statm = split(SystemFiles().read(fmt::format("/proc/{}/statm", pid)).value_or(""), ' ');
+    if (statm.size() > 1) sum += Bytes{std::strtoull(statm[1].c_str(), nullptr, 10) * kPageSize};
+  }
+  return sum;
+}
+
+void describe(const snapshot::ProcessTree& tree, const std::string& job, snapshot::Manifest* manifest) {
+  const std::string line = SystemFiles().read(fmt::format("/proc/{}/cmdline", tree.root)).value_or("");
+  for (const auto& word : split(line, '\0')) manifest->command.push_back(word);
+  while (!manifest->command.empty() && manifest->command.back().empty()) manifest->command.pop_back();
+  manifest->root_pid = tree.root;
+  manifest->pids.assign(tree.pids.begin(), tree.pids.end());
+  manifest->terminal = tree.terminal;
+  if (job.find_first_not_of("0123456789") != std::string::npos) manifest->job_name = job;
+  for (const auto& file : snapshot::record_files(tree))
+    manifest->open_files.push_back({file.path, {file.size}, file.mtime_ns, file.inode, {}});
+}
+
+// In a process of its own, which outlives us. When it cannot, the snapshot stays created; `ebb snapshots ls` tells.
+void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag) {
+  if (fork() != 0) return;
+  setsid();
+  const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nothing, standard);
+  int code = kExitOk;
+  try {
+    catalogue.persist(tag);
+  } catch (const std::exception&) {
+    code = kExitOurs;
+  }
+  _exit(code);
 }
 
 int take(const SnapshotOptions& options) {
@@ -49,33 +90,40 @@ int take(const SnapshotOptions& options) {
                       "at its other end after a restore",
                       pipe.held.number, pipe.held.pid, snapshot::process_name(pipe.held.pid)));
 
-  const std::string images = snapshot_images(options.tag, true);
-  try {
-    snapshot::DumpRequest request;
-    request.root = root;
-    request.images = images;
-    request.leave_running = options.leave_running;
-    request.tcp_established = options.tcp;
-    request.on_frozen = [&] {
-      const auto frozen = snapshot::read_tree(root);
-      auto job = snapshot::record_job(frozen);
-      job.tcp = options.tcp;
-      snapshot::write_job(images, job);
-      snapshot::write_files(images, snapshot::record_files(frozen));
-      snapshot::save_private_folder(root, job.temporary_directory, images);
-    };
-    const auto statistics = snapshot::dump(request);
-    const auto total = static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - start).count());
-    console.note(fmt::format("snapshot {} of {} ({}) taken in {}, the job stood still for {}{}",
-                             shell_quoted(options.tag), tree.command, root, readable_time(total * 1000),
-                             readable_time(statistics.frozen_us * 1000),
-                             options.leave_running ? " and goes on" : " and has ended"));
-    if (options.print_stats)
-      write_all(STDOUT_FILENO, statistics_json(statistics, total, tree.pids.size()).dump(2) + "\n");
-  } catch (...) {
-    drop_snapshot(images);
-    throw;
+  const auto catalogue = user_catalogue();
+  auto draft = catalogue.begin(options.tag, {}, options.replace);
+  const std::string images = draft.images();
+  snapshot::check_space(images, resident_bytes(tree));
+  snapshot::DumpRequest request;
+  request.root = root;
+  request.images = images;
+  request.leave_running = options.leave_running;
+  request.tcp_established = options.tcp;
+  // It counts before the job ends: whatever happens to us, there is the job or its snapshot.
+  request.on_frozen = [&] {
+    const auto frozen = snapshot::read_tree(root);
+    auto job = snapshot::record_job(frozen);
+    job.tcp = options.tcp;
+    snapshot::write_job(images, job);
+    snapshot::write_files(images, snapshot::record_files(frozen));
+    snapshot::save_private_folder(root, job.temporary_directory, images);
+    describe(frozen, options.job, &draft.manifest());
+    draft.publish();
+  };
+  const auto statistics = snapshot::dump(request);
+  const auto total = static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - start).count());
+  console.note(fmt::format("snapshot {} of {} ({}) taken in {}, the job stood still for {}{}",
+                           shell_quoted(options.tag), tree.command, root, readable_time(total * 1000),
+                           readable_time(statistics.frozen_us * 1000),
+                           options.leave_running ? " and goes on" : " and has ended"));
+  if (options.wait == "persisted") {
+    TerminalProgress progress;
+    catalogue.persist(options.tag, [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); });
+  } else {
+    persist_behind(catalogue, options.tag);
   }
+  if (options.print_stats)
+    write_all(STDOUT_FILENO, statistics_json(statistics, total, tree.pids.size()).dump(2) + "\n");
   return kExitOk;
 }
 
@@ -86,8 +134,12 @@ int snapshot_command(const std::vector<std::string>& arguments) {
   CLI::App app("Freezes a running job, with all its processes, into a snapshot. The job ends, unless --leave-running.",
                "ebb snapshot");
   app.add_option("job", options.job, "Name of an `ebb run`, or a PID")->type_name("NAME|PID")->required();
-  app.add_option("tag", options.tag, "Name of the snapshot, or a path")->type_name("TAG")->required();
+  app.add_option("tag", options.tag, "Name of the snapshot")->type_name("TAG")->required();
   app.add_flag("--leave-running", options.leave_running, "The job goes on");
+  app.add_flag("--replace", options.replace, "Take the place of a snapshot of the same name");
+  app.add_option("--wait", options.wait, "Return when it can be restored, or when it would survive a power failure too")
+      ->type_name("created|persisted")
+      ->check(CLI::IsMember({"created", "persisted"}));
   app.add_flag("--print-stats", options.print_stats, "Print what took how long, as JSON");
   app.add_flag("--tcp-established", options.tcp,
                "Keep established TCP connections; they must still be there at restore");
@@ -96,7 +148,7 @@ int snapshot_command(const std::vector<std::string>& arguments) {
     write_all(STDOUT_FILENO, *help);
     return kExitOk;
   }
-  return take(options);
+  return with_snapshot_errors([&] { return take(options); });
 }
 
 }  // namespace ebb::tools

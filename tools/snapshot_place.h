@@ -1,14 +1,23 @@
-// Where a snapshot's images are.
+// The user's snapshots, as the commands that freeze, restore and clone jobs see them.
 #pragma once
 
+#include <functional>
 #include <string>
+
+#include "snapshot/catalogue.h"
 
 namespace ebb::tools {
 
-// The folder of the images of `tag`: $EBB_SNAPSHOTS/TAG/images, or TAG/images when the tag is a path (it holds a
-// slash). With `create` it is made, mode 0700, and must be new. Failure with the reason.
-std::string snapshot_images(const std::string& tag, bool create);
-// Removes what snapshot_images made, when there will be no snapshot.
-void drop_snapshot(const std::string& images);
+// The catalogue in the usual place ($EBB_SNAPSHOTS, or below the user's data folder). SnapshotError with the reason.
+snapshot::Catalogue user_catalogue();
+
+// The snapshot `tag` to restore from, whole and ours; it cannot be removed while the result lives. SnapshotError
+// otherwise.
+snapshot::HeldSnapshot snapshot_to_restore(const std::string& tag);
+// The folder of its images.
+std::string images_of(const snapshot::HeldSnapshot& held);
+
+// Calls `act` and turns a SnapshotError into a Failure.
+int with_snapshot_errors(const std::function<int()>& act);
 
 }  // namespace ebb::tools

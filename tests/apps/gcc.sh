@@ -5,10 +5,10 @@
 setup() {
   awk 'BEGIN {
     print "#include <stdio.h>"
-    for (i = 0; i < 4000; ++i)
-      printf "static int f%d(int x) { int s = %d; for (int k = 0; k < x %% 7; ++k) s += k * %d ^ x; switch (s & 3) { case 0: return s; case 1: return s * 3; default: return x - s; } }\n", i, i, i + 3
+    for (i = 0; i < 1500; ++i)
+      printf "__attribute__((noinline)) static int f%d(int x) { int s = %d; for (int k = 0; k < x %% 7; ++k) s += k * %d ^ x; switch (s & 3) { case 0: return s; case 1: return s * 3; default: return x - s; } }\n", i, i, i + 3
     print "int main(void) { int s = 0;"
-    for (i = 0; i < 4000; ++i) printf "s += f%d(s + %d);\n", i, i
+    for (i = 0; i < 1500; ++i) printf "s += f%d(s + %d);\n", i, i
     print "printf(\"%d\\n\", s); }" }' >large.c
 }
 work() {

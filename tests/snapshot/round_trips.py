@@ -67,8 +67,7 @@ for line in sys.stdin:
 def cycles(program, tag, ask):
     """Freezes and restores again and again; each time the answer must be right."""
     for cycle in range(CYCLES):
-        shutil.rmtree(os.path.join(os.environ["EBB_SNAPSHOTS"], tag), ignore_errors=True)
-        if not program.freeze(tag):
+        if not program.freeze(tag, "--replace"):
             program.process.kill()
             return program
         pid, program = program.pid if cycle == 0 else pid, restored(tag)
