@@ -12,8 +12,8 @@ namespace ebb::snapshot {
 // `images`. Failure with the reason.
 void mount_private_folder(const std::string& folder, const std::string& scratch, const std::string& images);
 
-// When process `pid` has such a mount over `folder`: packs what it changed into `images`/temporary.tar. The process stands
-// still. Failure with the reason.
+// When process `pid` has such a mount over `folder`: packs what it changed into `images`/temporary.tar. The process
+// stands still. Failure with the reason.
 void save_private_folder(pid_t pid, const std::string& folder, const std::string& images);
 
 }  // namespace ebb::snapshot

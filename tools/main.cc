@@ -11,8 +11,8 @@
 #include "tools/doctor.h"
 #include "tools/restore_command.h"
 #include "tools/run_command.h"
-#include "tools/snapshots_command.h"
 #include "tools/snapshot_command.h"
+#include "tools/snapshots_command.h"
 
 namespace ebb::tools {
 namespace {
