@@ -163,12 +163,12 @@ std::vector<ChangedFile> changed_files(const std::vector<RecordedFile>& files) {
   for (const auto& file : files) {
     struct stat info = {};
     if (stat(file.path.c_str(), &info) != 0)
-      out.push_back({file.path, true, fmt::format("{} is missing", file.path)});
+      out.push_back({file.path, true, false, fmt::format("{} is missing", file.path)});
     else if (static_cast<uint64_t>(info.st_size) != file.size)
-      out.push_back(
-          {file.path, false, fmt::format("{} has {} bytes instead of {}", file.path, info.st_size, file.size)});
+      out.push_back({file.path, false, info.st_ino == file.inode && static_cast<uint64_t>(info.st_size) > file.size,
+                     fmt::format("{} has {} bytes instead of {}", file.path, info.st_size, file.size)});
     else if (mtime_of(info) != file.mtime_ns)
-      out.push_back({file.path, false, fmt::format("{} was written since", file.path)});
+      out.push_back({file.path, false, false, fmt::format("{} was written since", file.path)});
   }
   return out;
 }

@@ -47,7 +47,8 @@ std::vector<RecordedFile> read_files(const std::string& images);
 struct ChangedFile {
   std::string path;
   bool missing = false;
-  std::string text;  // "/data/a.h5ad: 12 bytes instead of 10"
+  bool grown = false;  // the same file, with more in it
+  std::string text;    // "/data/a.h5ad: 12 bytes instead of 10"
 };
 // What does not look as it did, seen from this process's root.
 std::vector<ChangedFile> changed_files(const std::vector<RecordedFile>& files);

@@ -66,8 +66,7 @@ pid_t restore_inside(const CloneSpace& space) {
   request.terminal = space.terminal;
   StandardStreams streams(space.job, space.input, space.output, space.error);
   if (space.own_streams) streams.replace_output_files(space.job, space.output);
-  request.changed_files =
-      check_files(space.images, space.force, space.own_streams ? space.job.output_files : std::vector<std::string>{});
+  request.changed_files = check_files(space.images, space.force, space.job, space.own_streams);
   request.inherited = streams.inherited();
   const pid_t root = snapshot::restore(request).root;
   if (space.terminal >= 0) tcsetpgrp(space.terminal, getpgid(root));

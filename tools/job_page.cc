@@ -22,21 +22,28 @@ constexpr char kMemfdLink[] = "/memfd:ebbtide-job";  // how /proc/PID/fd shows i
 
 uint64_t value(const Counter& counter) { return counter.load(std::memory_order_relaxed); }
 
-// The promise of the job whose page is behind `path`, counted once per page.
-void add_promise(const std::string& path, std::set<ino_t>* seen, Promises* sum) {
-  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+// Calls fn(JobControl&, inode) with the page behind `path`, if it is one of this version.
+template <class Fn>
+void with_page(const std::string& path, bool writable, Fn fn) {
+  const Fd file(open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC));
   struct stat info = {};
   if (!file.valid() || fstat(file.get(), &info) != 0 || info.st_size != sizeof(JobControl)) return;
-  if (!seen->insert(info.st_ino).second) return;
-  void* const at = mmap(nullptr, sizeof(JobControl), PROT_READ, MAP_SHARED, file.get(), 0);
+  void* const at =
+      mmap(nullptr, sizeof(JobControl), writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, file.get(), 0);
   if (at == MAP_FAILED) return;
-  const auto* const page = static_cast<const JobControl*>(at);
-  if (page->magic == kControlMagic && page->version == kControlVersion) {
-    const uint64_t budget = value(page->budget), charged = value(page->charged);
+  auto* const page = static_cast<JobControl*>(at);
+  if (page->magic == kControlMagic && page->version == kControlVersion) fn(*page, info.st_ino);
+  munmap(at, sizeof(JobControl));
+}
+
+// The promise of the job whose page is behind `path`, counted once per page.
+void add_promise(const std::string& path, std::set<ino_t>* seen, Promises* sum) {
+  with_page(path, false, [&](const JobControl& page, ino_t inode) {
+    if (!seen->insert(inode).second) return;
+    const uint64_t budget = value(page.budget), charged = value(page.charged);
     sum->bytes += Bytes{budget > charged ? budget - charged : 0};
     ++sum->jobs;
-  }
-  munmap(at, sizeof(JobControl));
+  });
 }
 
 }  // namespace
@@ -105,6 +112,10 @@ std::vector<pid_t> JobPage::members() const {
     if (pid != 0 && fcntl(file_.get(), F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) out.push_back(pid);
   }
   return out;
+}
+
+void tell_job(const std::string& path, std::string_view text) {
+  with_page(path, true, [&](JobControl& page, ino_t) { page.post(text); });
 }
 
 Promises other_promises() {

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/units.h"
@@ -42,6 +43,13 @@ class JobPage {
   Fd file_;
   JobControl* control_ = nullptr;
 };
+
+// How the line begins that `ebb snapshot` leaves for the report of a job that it ends.
+inline constexpr std::string_view kFrozen = "frozen into the snapshot ";
+
+// Leaves a line for the report of the job whose page is at `path` (EBB_JOB of one of its processes); nothing when that
+// is no page of this version.
+void tell_job(const std::string& path, std::string_view text);
 
 // What the other jobs on this node whose pages we may read were promised and have not taken yet.
 struct Promises {

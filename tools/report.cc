@@ -18,11 +18,15 @@ uint64_t to_ns(const timeval& t) {
 
 std::string size(uint64_t bytes) { return readable(Bytes{bytes}); }
 
-std::string how_it_ended(const ChildEnd& end) {
+std::string how_it_ended(const ChildEnd& end, const std::vector<std::string>& messages) {
   if (const int signal = end.signal()) {
     const char* name = sigabbrev_np(signal);
+    const bool frozen = std::any_of(messages.begin(), messages.end(),
+                                    [](const std::string& message) { return message.rfind(kFrozen, 0) == 0; });
     return fmt::format("killed by SIG{}{}", name ? name : std::to_string(signal),
-                       signal == SIGKILL ? " (out of memory? see the kernel's log)" : "");
+                       signal != SIGKILL ? ""
+                       : frozen          ? " (by `ebb snapshot`, see below)"
+                                         : " (out of memory? see the kernel's log)");
   }
   return fmt::format("exit {}", end.exit_code());
 }
@@ -50,7 +54,8 @@ void add_troubles(const RunRecord& run, std::vector<std::string>* out) {
 
 std::vector<std::string> summary_lines(const RunRecord& run) {
   const JobCounts& c = run.counts;
-  const std::string ended = fmt::format("{}: {} after {}", run.name, how_it_ended(run.end), readable_time(run.wall_ns));
+  const std::string ended =
+      fmt::format("{}: {} after {}", run.name, how_it_ended(run.end, c.messages), readable_time(run.wall_ns));
   std::vector<std::string> out;
   if (!run.managed) return {ended};
   if (c.paged_processes == 0 && c.evicted == 0) {

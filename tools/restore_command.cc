@@ -57,7 +57,7 @@ int bring_back(const RestoreOptions& options) {
   snapshot::RestoreRequest request;
   request.images = images;
   request.tcp_established = job.tcp;
-  request.changed_files = check_files(images, options.force, {});
+  request.changed_files = check_files(images, options.force, job, false);
   const StandardStreams streams(job, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
   request.inherited = streams.inherited();
   Fd terminal;

@@ -14,6 +14,7 @@
 #include "snapshot/private_folder.h"
 #include "tools/command_line.h"
 #include "tools/console.h"
+#include "tools/job_page.h"
 #include "tools/job_target.h"
 #include "tools/progress.h"
 #include "tools/snapshot_place.h"
@@ -109,6 +110,9 @@ int take(const SnapshotOptions& options) {
     snapshot::save_private_folder(root, job.temporary_directory, images);
     describe(frozen, options.job, &draft.manifest());
     draft.publish();
+    if (!options.leave_running)
+      tell_job(snapshot::start_variable(root, kJobVariable),
+               fmt::format("{}{}; ebb restore {} brings it back", kFrozen, options.tag, options.tag));
   };
   const auto statistics = snapshot::dump(request);
   const auto total = static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - start).count());

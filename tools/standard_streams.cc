@@ -38,15 +38,19 @@ Fd open_terminal() {
   return Fd(open("/dev/tty", O_RDWR | O_CLOEXEC));
 }
 
-std::vector<std::string> check_files(const std::string& images, bool force, const std::vector<std::string>& replaced) {
+std::vector<std::string> check_files(const std::string& images, bool force, const snapshot::JobRecord& job,
+                                     bool streams_replaced) {
   const Console console(Verbosity::kNormal);
   std::vector<std::string> changed;
   std::string text;
   size_t count = 0;
   for (const auto& file : snapshot::changed_files(snapshot::read_files(images))) {
-    if (std::find(replaced.begin(), replaced.end(), file.path) != replaced.end()) continue;
-    if (force) console.warn(file.text);
+    const auto& outputs = job.output_files;
+    const bool output = std::find(outputs.begin(), outputs.end(), file.path) != outputs.end();
+    if (output && streams_replaced) continue;
     if (!file.missing) changed.push_back(file.path);
+    if (output && file.grown) continue;
+    if (force) console.warn(file.text);
     if (++count <= kNamed) text += (text.empty() ? "" : "; ") + file.text;
   }
   if (count == 0 || force) return changed;
