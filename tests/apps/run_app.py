@@ -7,6 +7,7 @@ skipped with exit code 77. `setup` in it, when defined, runs once and bare; `wor
 output, and every file that it leaves in the folder `out`. $data is what setup made, shared by all runs.
 """
 import argparse
+import difflib
 import hashlib
 import os
 import re
@@ -78,6 +79,13 @@ def main():
         shutil.rmtree(root, ignore_errors=True)
 
 
+def differing(expected, found):
+    """The lines that are not the same, at most 60."""
+    lines = difflib.unified_diff(*(text.decode(errors="replace").splitlines() for text in (expected, found)),
+                                 "bare", "this run", n=0, lineterm="")
+    return "\n".join(line[:300] for _, line in zip(range(60), lines))
+
+
 def compare(args, script, root, bare):
     data = os.path.join(root, "data")
     os.mkdir(data)
@@ -111,7 +119,7 @@ def compare(args, script, root, bare):
             print(f"FAILED: {name} differs from bare: exit code {got[0]}, output "
                   f"{'equal' if got[1] == expected[1] else 'different'}, files "
                   f"{'equal' if got[2] == expected[2] else 'different: ' + ', '.join(k for k in expected[2] | got[2] if expected[2].get(k) != got[2].get(k))}")
-            print(out.decode(errors="replace")[-1500:])
+            print(differing(expected[1], got[1]))
             print(err[-3000:])
             return 1
     if directive(script, "evicts") and page.evicted_bytes == 0:
