@@ -159,6 +159,7 @@ class Pager {
   // shared.cc
   bool own(Extent& e, unsigned i);
   void own_charged(Extent& e, const PageSet& pages);
+  void give_up(Extent& e, const PageSet& pages);
   void own_now(Extent& e, const PageSet& pages);
   void look_who_shares(Extent& e);
   void unprotect(const Extent& e, const PageSet& pages);

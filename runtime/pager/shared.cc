@@ -77,15 +77,20 @@ bool Pager::own(Extent& e, unsigned i) {
 
 // `pages`, all shared, become this process's own; the copies that writes to them make are charged already.
 void Pager::own_charged(Extent& e, const PageSet& pages) {
+  give_up(e, pages);
+  unprotect(e, pages);
+}
+
+// `pages`, all shared, are shared by this process no more; others may have them still.
+void Pager::give_up(Extent& e, const PageSet& pages) {
   const PageSet borrowed = pages & e.borrowed;
   budget_.orphan(pages.minus(borrowed).pages());
   budget_.give_back(borrowed.pages());
   e.shared.remove(pages);
   e.borrowed.remove(pages);
-  unprotect(e, pages);
 }
 
-// The same at once, room or not: the mapping is about to lose its protection.
+// As own_charged(), at once, room or not: the mapping is about to lose its protection.
 void Pager::own_now(Extent& e, const PageSet& pages) {
   if (pages.none()) return;
   look_who_shares(e);
@@ -118,13 +123,10 @@ void Pager::unprotect(const Extent& e, const PageSet& pages) {
 
 // `pages` are resident no more.
 void Pager::release_resident(Extent& e, const PageSet& pages) {
-  const PageSet shared = e.shared & pages, borrowed = e.borrowed & pages;
+  const PageSet shared = e.shared & pages;
   e.resident.remove(pages);
   budget_.release(pages.minus(shared).pages());
-  budget_.orphan(shared.minus(borrowed).pages());
-  budget_.give_back(borrowed.pages());
-  e.shared.remove(pages);
-  e.borrowed.remove(pages);
+  if (shared.any()) give_up(e, shared);  // the job's sums are not touched for nothing
 }
 
 }  // namespace ebb
