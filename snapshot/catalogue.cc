@@ -19,8 +19,6 @@
 namespace ebb::snapshot {
 namespace {
 
-bool starts_with(const std::string& text, std::string_view start) { return text.compare(0, start.size(), start) == 0; }
-
 uint64_t created(const Snapshot& snapshot) { return snapshot.manifest ? snapshot.manifest->created_unix_ns : 0; }
 
 // How many letters to change, add or drop.
@@ -43,8 +41,8 @@ size_t distance(const std::string& a, const std::string& b) {
   std::vector<std::string> similar;
   bool draft = false;
   for (const auto& name : names_in(root.fd())) {
-    draft = draft || (starts_with(name, kDraftPrefix) && tag_of_draft(name) == tag);
-    if (is_tag(name) && (starts_with(name, tag) || starts_with(tag, name) || distance(tag, name) <= 2))
+    draft = draft || (name.starts_with(kDraftPrefix) && tag_of_draft(name) == tag);
+    if (is_tag(name) && (name.starts_with(tag) || tag.starts_with(name) || distance(tag, name) <= 2))
       similar.push_back(name);
   }
   std::string hint = "; see: ebb snapshots ls";
@@ -81,7 +79,7 @@ Catalogue::Catalogue(const std::filesystem::path& root, Foreign foreign)
 std::vector<Snapshot> Catalogue::list() const {
   std::vector<Snapshot> out;
   for (const auto& name : names_in(root_->fd())) {
-    const bool draft = starts_with(name, kDraftPrefix);
+    const bool draft = name.starts_with(kDraftPrefix);
     if (!draft && !is_tag(name)) continue;
     if (auto found = draft ? look_at_draft(*root_, name) : look_at(*root_, name)) out.push_back(std::move(*found));
   }

@@ -15,8 +15,6 @@
 namespace ebb::snapshot {
 namespace {
 
-bool starts_with(const std::string& text, std::string_view start) { return text.compare(0, start.size(), start) == 0; }
-
 // A new manifest in the root, locked, so that sweep() leaves it alone. Removed by the destructor unless it was moved.
 class NewManifest {
  public:
@@ -104,14 +102,14 @@ std::vector<std::string> Catalogue::sweep() const {
   std::vector<std::string> out;
   for (const auto& name : names_in(root_->fd())) {
     Fd in_use;
-    if (starts_with(name, kDraftPrefix)) {
+    if (name.starts_with(kDraftPrefix)) {
       {
         const Fd names = root_->lock_names();
         if (!root_->has_folder(name) || !is_left_over(*root_, name, &in_use)) continue;
       }
       root_->remove_all(name);
       out.push_back(name);
-    } else if (starts_with(name, kManifestPrefix)) {
+    } else if (name.starts_with(kManifestPrefix)) {
       const Fd names = root_->lock_names();
       in_use = open_beneath(root_->fd(), name, O_RDONLY);
       if (!in_use.valid() || !try_lock(in_use.get(), LOCK_EX)) continue;

@@ -215,7 +215,7 @@ int clone_command(const std::vector<std::string>& arguments) {
   }
   request.arguments = parse_arguments(words);
   if (request.count > 1 && request.logs.empty())
-    request.logs = std::filesystem::path(request.tag).filename().string() + ".clones";
+    request.logs = request.tag + ".clones";
   return with_snapshot_errors([&] { return run_clones(request); });
 }
 

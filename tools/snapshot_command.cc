@@ -49,7 +49,8 @@ Bytes resident_bytes(const snapshot::ProcessTree& tree) {
   return sum;
 }
 
-void describe(const snapshot::ProcessTree& tree, const std::string& job, snapshot::Manifest* manifest) {
+void describe(const snapshot::ProcessTree& tree, const std::vector<snapshot::RecordedFile>& files,
+              const std::string& job, snapshot::Manifest* manifest) {
   const std::string line = SystemFiles().read(fmt::format("/proc/{}/cmdline", tree.root)).value_or("");
   for (const auto& word : split(line, '\0')) manifest->command.push_back(word);
   while (!manifest->command.empty() && manifest->command.back().empty()) manifest->command.pop_back();
@@ -57,7 +58,7 @@ void describe(const snapshot::ProcessTree& tree, const std::string& job, snapsho
   manifest->pids.assign(tree.pids.begin(), tree.pids.end());
   manifest->terminal = tree.terminal;
   if (job.find_first_not_of("0123456789") != std::string::npos) manifest->job_name = job;
-  for (const auto& file : snapshot::record_files(tree))
+  for (const auto& file : files)
     manifest->open_files.push_back({file.path, {file.size}, file.mtime_ns, file.inode, {}});
 }
 
@@ -106,9 +107,10 @@ int take(const SnapshotOptions& options) {
     auto job = snapshot::record_job(frozen);
     job.tcp = options.tcp;
     snapshot::write_job(images, job);
-    snapshot::write_files(images, snapshot::record_files(frozen));
+    const auto files = snapshot::record_files(frozen);
+    snapshot::write_files(images, files);
     snapshot::save_private_folder(root, job.temporary_directory, images);
-    describe(frozen, options.job, &draft.manifest());
+    describe(frozen, files, options.job, &draft.manifest());
     draft.publish();
     if (!options.leave_running)
       tell_job(snapshot::start_variable(root, kJobVariable),

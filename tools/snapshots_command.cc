@@ -14,6 +14,7 @@
 #include "tools/console.h"
 #include "tools/fd.h"
 #include "tools/progress.h"
+#include "tools/snapshot_place.h"
 #include "tools/snapshots_options.h"
 #include "tools/snapshots_report.h"
 
@@ -150,8 +151,7 @@ int import_one(const Catalogue& catalogue, const SnapshotsOptions& options) {
 }
 
 int act(const SnapshotsOptions& options) {
-  const Catalogue catalogue(options.root.empty() ? snapshot::default_root(snapshot::root_environment_here())
-                                                 : std::filesystem::path(options.root));
+  const Catalogue catalogue = options.root.empty() ? user_catalogue() : Catalogue(options.root);
   switch (options.action) {
     case SnapshotsAction::kList:
       return list(catalogue, options);
@@ -179,11 +179,7 @@ int snapshots_command(const std::vector<std::string>& arguments) {
     print(*options.help);
     return kExitOk;
   }
-  try {
-    return act(options);
-  } catch (const snapshot::SnapshotError& e) {
-    throw Failure(e.what());
-  }
+  return with_snapshot_errors([&] { return act(options); });
 }
 
 }  // namespace ebb::tools
