@@ -64,6 +64,7 @@ CriuStart restore_start(const RestoreRequest& request, const std::string& work) 
   }
   start.input = request.terminal;
   start.output = work + "/criu.out";
+  start.own_session = has_foreign_session(getpid());
   return start;
 }
 

@@ -80,9 +80,12 @@ std::string start_variable(pid_t pid, const std::string& name) {
   return "";
 }
 
-std::vector<pid_t> namespace_pids(pid_t pid) {
+namespace {
+
+// "NSpid", "NSsid": one number for each PID namespace, the outermost first.
+std::vector<pid_t> namespace_numbers(pid_t pid, const char* field) {
   std::vector<pid_t> out;
-  const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), "NSpid").value_or("");
+  const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), field).value_or("");
   std::string word;
   for (const char c : text + " ") {
     if (c >= '0' && c <= '9') {
@@ -93,6 +96,15 @@ std::vector<pid_t> namespace_pids(pid_t pid) {
     }
   }
   return out;
+}
+
+}  // namespace
+
+std::vector<pid_t> namespace_pids(pid_t pid) { return namespace_numbers(pid, "NSpid"); }
+
+bool has_foreign_session(pid_t pid) {
+  const auto sessions = namespace_numbers(pid, "NSsid");
+  return !sessions.empty() && sessions.back() == 0;
 }
 
 char process_state(pid_t pid) {
@@ -185,6 +197,11 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp) {
     if (tracer != "0")
       return fmt::format("process {} ({}) is traced by process {}: detach the debugger", pid, process_name(pid),
                          tracer);
+    if (has_foreign_session(pid))
+      return fmt::format(
+          "process {} ({}) is in a session from outside of its PID namespace, which no CRIU can store: start the job by "
+          "ebb run or setsid",
+          pid, process_name(pid));
     if (files.read(fmt::format("/proc/{}/maps", pid)).value_or("").find("anon_inode:[io_uring]") != std::string::npos)
       return fmt::format("process {} ({}) has an io_uring mapped, which no CRIU can store", pid, process_name(pid));
   }

@@ -25,6 +25,10 @@ sigset_t awaited_signals() {
   return set;
 }
 
+// Where the session was made outside of our PID namespace, as happens in containers, the job could never be frozen. A
+// terminal is worth more: its signals would not reach the job.
+bool in_foreign_session() { return getsid(0) == 0 && !Fd(open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY)).valid(); }
+
 std::vector<char*> pointers(const std::vector<std::string>& words) {
   std::vector<char*> out;
   for (const auto& word : words) out.push_back(const_cast<char*>(word.c_str()));  // exec does not write to them
@@ -109,6 +113,7 @@ ChildEnd run_child(const std::vector<std::string>& argv, const std::vector<std::
         fmt::format("cannot start a process: {}; see ulimit -u and the cgroup's pids.max", error_text(error)));
   }
   if (end.pid == 0) {
+    if (in_foreign_session()) setsid();
     sigaction(SIGCHLD, &inherited_chld, nullptr);
     sigprocmask(SIG_SETMASK, &inherited, nullptr);
     environ = const_cast<char**>(variables.data());

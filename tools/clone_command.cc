@@ -214,8 +214,7 @@ int clone_command(const std::vector<std::string>& arguments) {
     return kExitOk;
   }
   request.arguments = parse_arguments(words);
-  if (request.count > 1 && request.logs.empty())
-    request.logs = request.tag + ".clones";
+  if (request.count > 1 && request.logs.empty()) request.logs = request.tag + ".clones";
   return with_snapshot_errors([&] { return run_clones(request); });
 }
 

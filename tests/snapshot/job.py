@@ -16,6 +16,9 @@ ROOT = tempfile.mkdtemp(prefix="ebb-snapshot-", dir="/var/tmp")
 os.environ["EBB_SNAPSHOTS"] = os.path.join(ROOT, "snapshots")
 os.environ["LC_ALL"] = "C"
 failures = []
+jobs = []
+if os.getsid(0) == 0:  # a container's: no program of it could be frozen
+    os.setsid()
 
 
 def check(condition, text):
@@ -53,20 +56,21 @@ class Job:
     def __init__(self, command, **options):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
         self.pid = self.process.pid
+        jobs.append(self.process)
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         return self.process.stdout.readline().rstrip("\n")
 
-    def freeze(self, tag, *options):
-        """Takes a snapshot; the job ends unless it is left running. True when it is there."""
-        done = ebb("snapshot", str(self.pid), tag, "-q", *options)
-        check_equal(done.returncode, 0, f"snapshot {tag}: {done.stderr.strip()}")
-        if done.returncode == 0 and "--leave-running" not in options:
+    def freeze(self, tag, *options, name=None):
+        """Takes a snapshot; the job ends unless it is left running."""
+        done = ebb("snapshot", name or str(self.pid), tag, "-q", *options)
+        if done.returncode != 0:
+            raise RuntimeError(f"snapshot {tag}: {done.returncode}: {done.stderr.strip()}")
+        if "--leave-running" not in options:
             code = self.process.wait()  # its own, or that of the `ebb restore` or `ebb clone` above it
             check(code in (-signal.SIGKILL, 128 + signal.SIGKILL), f"end of the job frozen as {tag}: {code}")
-        return done.returncode == 0
 
     def end(self):
         """Closes its input; its exit code."""
@@ -95,4 +99,7 @@ def run_all(cases, seconds):
         except Exception as error:  # the other cases are worth running
             check(False, f"{case.__name__}: {error!r}")
         print("ok" if len(failures) == before else "FAILED", case.__name__, flush=True)
+        for process in jobs:
+            process.kill()  # only what a failure left behind
+        jobs.clear()
     finish()

@@ -3,7 +3,7 @@ import os
 import sys
 
 import job
-from job import PYTHON, ROOT, Job, check, check_equal, ebb, restored
+from job import EBB, PYTHON, ROOT, Job, check, check_equal, ebb, restored
 
 COUNTER = sys.argv[2]
 LOOP = """
@@ -49,6 +49,23 @@ def outside_socket():
     ours, theirs = socket.socketpair()
     refused("unix socket", str(theirs.fileno()), pass_fds=[theirs.fileno()])
     ours.close()
+
+
+def foreign_session():
+    """A program whose session was made outside of its PID namespace, as those of some containers."""
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "--"]
+    program = Job([*inside, PYTHON, "-c", "import sys" + LOOP])
+    program.ask("go")
+    with open(f"/proc/{program.pid}/task/{program.pid}/children", encoding="utf-8") as file:
+        child = file.read().strip()
+    done = ebb("snapshot", child, "refused")
+    check_equal(done.returncode, 125, "foreign session: exit code")
+    check("ebb run or setsid" in done.stderr, f"foreign session: {done.stderr!r}")
+    check_equal(program.ask("go"), "alive", "foreign session: the job after the refusal")
+    check_equal(program.end(), 0, "foreign session: exit code of the job")
+    session = "import os; print(os.getsid(0) == os.getpid())"
+    check_equal(Job([*inside, EBB, "run", "-q", "--", PYTHON, "-c", session]).process.communicate()[0], "True\n",
+                "ebb run makes a session of the namespace")
 
 
 def frozen_counter(tag):
@@ -107,4 +124,5 @@ def no_such():
 
 
 job.require_criu()
-job.run_all([userfaultfd, io_uring, tcp, outside_socket, changed_file, missing_file, pid_in_use, others_folder, no_such], 100)
+job.run_all([userfaultfd, io_uring, tcp, outside_socket, foreign_session, changed_file, missing_file, pid_in_use,
+             others_folder, no_such], 100)
