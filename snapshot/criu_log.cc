@@ -20,8 +20,7 @@ struct Meaning {
 constexpr Meaning kMeanings[] = {
     {R"(Connected TCP socket, consider using)",
      "the job has an established TCP connection; close it, or keep it with --tcp-established"},
-    {R"(Can't get 1:16 opt)",
-     "the job has a TCP or UDP socket, which this CRIU cannot store on this kernel; close it"},
+    {R"(Can't get 1:16 opt)", "the job has a TCP or UDP socket, which this CRIU cannot store on this kernel; close it"},
     {R"(ctty inheritance detected)",
      "a process of the job keeps /dev/tty open, and the session that this terminal belongs to is not part of the job"},
     {R"(Can't dump half of stream unix connection)",

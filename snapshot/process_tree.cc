@@ -199,7 +199,8 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp) {
                          tracer);
     if (has_foreign_session(pid))
       return fmt::format(
-          "process {} ({}) is in a session from outside of its PID namespace, which no CRIU can store: start the job by "
+          "process {} ({}) is in a session from outside of its PID namespace, which no CRIU can store: start the job "
+          "by "
           "ebb run or setsid",
           pid, process_name(pid));
     if (files.read(fmt::format("/proc/{}/maps", pid)).value_or("").find("anon_inode:[io_uring]") != std::string::npos)

@@ -44,8 +44,8 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp);
 // 'R', 'S', 'T', 'Z' ... of a process or thread as /proc has it; 0 when it does not exist.
 char process_state(pid_t pid);
 
-// Its session was made in a PID namespace around its own, as happens to what `nsenter` and some containers start: it has
-// no number here, and CRIU can neither store nor make such a session.
+// Its session was made in a PID namespace around its own, as happens to what `nsenter` and some containers start: it
+// has no number here, and CRIU can neither store nor make such a session.
 bool has_foreign_session(pid_t pid);
 
 // "comm" of /proc/PID, or "?".

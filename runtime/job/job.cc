@@ -15,11 +15,11 @@ namespace {
 
 Errno errno_of(long r) { return is_error(r) ? Errno{static_cast<int>(-r)} : Errno{}; }
 
-struct flock byte_lock(unsigned slot, short type) {
+struct flock byte_lock(uint64_t byte, short type) {
   struct flock lock = {};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
-  lock.l_start = slot;
+  lock.l_start = static_cast<off_t>(byte);
   lock.l_len = 1;
   return lock;
 }
@@ -66,6 +66,11 @@ bool Job::own_lock(unsigned slot) {
   return !is_error(raw_syscall(SYS_fcntl, fd_, F_SETLK, as_arg(&lock)));
 }
 
+bool Job::being_frozen() const {
+  struct flock lock = byte_lock(kFreezerByte, F_WRLCK);
+  return is_error(raw_syscall(SYS_fcntl, fd_, F_GETLK, as_arg(&lock))) || lock.l_type != F_UNLCK;
+}
+
 void Job::clear(JobSlot& slot) {
   // What it had lent may still be in DRAM with its children.
   slot.borrowed.store(0);
@@ -78,6 +83,11 @@ void Job::clear(JobSlot& slot) {
   slot.own_bytes.store(0);
   slot.paged.store(0);
   slot.pid.store(0);
+  JobFreeze& freeze = control_->freeze[&slot - control_->slot];
+  freeze.request.store(Freeze::kNone);
+  freeze.answer.store(Freeze::kNone);
+  freeze.pager.store(0);
+  freeze.wake.store(-1);
 }
 
 Errno Job::take_slot() {

@@ -21,6 +21,9 @@ class Job {
   bool attached() const { return control_ != nullptr; }
   JobControl& control() { return *control_; }
   JobSlot& slot() { return *slot_; }
+  JobFreeze& freeze() { return control_->freeze[slot_ - control_->slot]; }
+  // Whether a snapshot tool works on this job (kFreezerByte); true when it cannot be asked.
+  bool being_frozen() const;
 
  private:
   bool own_lock(unsigned slot);

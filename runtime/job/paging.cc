@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "job/freeze.h"
 #include "job/state.h"
 #include "os/clock.h"
 #include "os/thread.h"
@@ -52,6 +53,7 @@ void count_cpu(State& s, CpuCount& count) {
   if (s.pager.now_ns() - count.at_ns < kEveryNs) return;
   count.at_ns = s.pager.now_ns();
   const uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+  if (cpu < count.cpu_ns) count.cpu_ns = 0;  // restored from a snapshot: the clock began anew
   s.share.counters().pager_cpu_ns.fetch_add(cpu - count.cpu_ns, std::memory_order_relaxed);
   count.cpu_ns = cpu;
 }
@@ -100,8 +102,10 @@ void pager_main(void* argument) {
   if (!opened.ok()) return;
   CpuCount count;
   count.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+  FreezeAgent freeze(s);
+  freeze.announce();
   for (;;) {
-    const uint64_t idle = round(s, count);
+    const uint64_t idle = freeze.step(round(s, count));
     while (s.park.load() == 2) {
       s.pager.answer_parked(s.forker.load());
       sleep(s, kParkedNs);
@@ -168,12 +172,17 @@ void engine::load_tier_copy() {
   if (!tier.open(s.slow) && tier.byte_addressable()) s.files.use_copy(load_pmem_copy(tier.dax()));
 }
 
-Errno start_pager_thread(State& s) {
+Errno open_wake(State& s) {
   const long event = raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (is_error(event)) return {static_cast<int>(-event)};
   const auto safe = protect_fd(static_cast<int>(event));
   if (!safe.ok()) return safe.error();
   s.wake.reset(safe.value());
+  return {};
+}
+
+Errno start_pager_thread(State& s) {
+  if (const Errno failed = open_wake(s)) return failed;
   s.park.store(0);
   s.opened.store(0);
   const auto started = start_thread("ebb-pager", pager_main, &s);

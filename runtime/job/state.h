@@ -106,6 +106,8 @@ void page_if_needed(State& s, uint64_t more);
 bool start_paging(State& s);
 // Starts the thread on what start_paging or a fork child prepared, and waits until it runs.
 Errno start_pager_thread(State& s);
+// Opens the eventfd that wakes the thread.
+Errno open_wake(State& s);
 // Lets the thread do a round now.
 void wake_pager(State& s);
 // Waits until no transfer is under way in `range` and returns with it so, under the lock that the caller holds.

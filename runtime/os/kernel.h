@@ -72,6 +72,13 @@ class PageOps {
   // Which pages of the extent at `extent` are present, and whether one huge page maps all of it.
   virtual PageSet present(Address extent, bool* huge) = 0;
 
+  // For snapshots. Maps a file privately over `range`, to be read and written; what was there is gone, armed or not.
+  virtual Errno map_file(AddressRange range, int fd, uint64_t offset) = 0;
+  // Maps memory that is empty, and not armed, over `range`.
+  virtual Errno map_empty(AddressRange range) = 0;
+  // Which pages of the extent are this process's own: where a file is mapped, those that were written since.
+  virtual PageSet owned(Address extent) = 0;
+
   // Which present pages of the extent no other process has, as far as the kernel can tell without a doubt.
   virtual PageSet exclusive(Address extent) = 0;
 
@@ -133,7 +140,13 @@ class TierFiles {
   // All of it at once, by the thread itself. Errors: ENOSPC, EIO and their kin; EIO where the file ends too early.
   virtual Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) = 0;
   virtual Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes) = 0;
-  // Closes a file of create().
+  // Gives the file a name in `folder`, which tells it from all others there (that of a snapshot); returns it as a
+  // number, the same one for every descriptor of the file. On another file system it is a copy that gets the name.
+  // Errors: as link(2) and write(2).
+  virtual Result<uint64_t> name(int fd, const char* folder) = 0;
+  // Opens a file of name() to be read; `mapping`: to be mapped by map_file(). Protected. Errors: as open(2).
+  virtual Result<int> reopen(const char* folder, uint64_t name, bool mapping) = 0;
+  // Closes a file of create() or reopen().
   virtual void close(int fd) = 0;
 
  protected:

@@ -240,7 +240,10 @@ bool LinuxPages::populate(AddressRange range) {
   return !is_error(r);
 }
 
-PageSet LinuxPages::present(Address extent, bool* huge) {
+namespace {
+
+// Pages of the extent that are present or swapped out and, with `not_of_file`, not a file's; `huge` as for present().
+PageSet scan_pages(int pagemap, Address extent, bool not_of_file, bool* huge) {
   PageSet pages;
   if (huge) *huge = false;
   abi::PageRegion regions[64];
@@ -253,9 +256,10 @@ PageSet LinuxPages::present(Address extent, bool* huge) {
     scan.end = end;
     scan.vec = reinterpret_cast<uintptr_t>(regions);
     scan.vec_len = 64;
+    scan.category_inverted = scan.category_mask = not_of_file ? abi::kPageIsFile : 0;
     scan.category_anyof_mask = abi::kPageIsPresent | abi::kPageIsSwapped;
     scan.return_mask = abi::kPageIsPresent | abi::kPageIsHuge;
-    const long n = uffd_ioctl(pagemap_.get(), abi::kPagemapScan, &scan);
+    const long n = uffd_ioctl(pagemap, abi::kPagemapScan, &scan);
     EBB_CHECK(!is_error(n));
     for (long i = 0; i < n; ++i) {
       const unsigned first = static_cast<unsigned>((regions[i].start - extent.value) >> kPageShift);
@@ -266,6 +270,24 @@ PageSet LinuxPages::present(Address extent, bool* huge) {
     at = scan.walk_end > at ? scan.walk_end : end;
   }
   return pages;
+}
+
+}  // namespace
+
+PageSet LinuxPages::present(Address extent, bool* huge) { return scan_pages(pagemap_.get(), extent, false, huge); }
+PageSet LinuxPages::owned(Address extent) { return scan_pages(pagemap_.get(), extent, true, nullptr); }
+
+Errno LinuxPages::map_file(AddressRange range, int fd, uint64_t offset) {
+  const long r =
+      raw_syscall(SYS_mmap, as_arg(range.begin.pointer()), static_cast<long>(range.size()), PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, static_cast<long>(offset));
+  return is_error(r) ? Errno{static_cast<int>(-r)} : Errno{};
+}
+
+Errno LinuxPages::map_empty(AddressRange range) {
+  const long r = raw_syscall(SYS_mmap, as_arg(range.begin.pointer()), static_cast<long>(range.size()),
+                             PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  return is_error(r) ? Errno{static_cast<int>(-r)} : Errno{};
 }
 
 // Source: Documentation/admin-guide/mm/pagemap.rst, bits 56 and 63.

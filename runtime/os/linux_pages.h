@@ -29,6 +29,9 @@ class LinuxPages final : public PageOps {
   void discard(AddressRange range) override;
   bool populate(AddressRange range) override;
   PageSet present(Address extent, bool* huge) override;
+  Errno map_file(AddressRange range, int fd, uint64_t offset) override;
+  Errno map_empty(AddressRange range) override;
+  PageSet owned(Address extent) override;
   PageSet exclusive(Address extent) override;
   unsigned read_faults(Fault* out, unsigned max) override;
 

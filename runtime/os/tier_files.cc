@@ -130,4 +130,77 @@ Errno LinuxTierFiles::write(int fd, uint64_t offset, const char* from, uint64_t 
 
 void LinuxTierFiles::close(int fd) { close_protected(fd); }
 
+namespace {
+
+using PathBuffer = TextBuffer<4200>;
+
+void append_name(PathBuffer& path, const char* folder, uint64_t name) {
+  path << folder << '/';
+  for (int shift = 60; shift >= 0; shift -= 4) path << "0123456789abcdef"[(name >> shift) & 15];
+}
+
+// Of a file, whichever descriptor it is asked by: where it is, and when it was made.
+Result<uint64_t> identity_of(int fd) {
+  struct statx file = {};
+  const long r = raw_syscall(SYS_statx, fd, as_arg(""), AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, as_arg(&file));
+  if (is_error(r)) return errno_of(r);
+  const uint64_t born = static_cast<uint64_t>(file.stx_btime.tv_sec) * 1'000'000'000u + file.stx_btime.tv_nsec;
+  return (file.stx_ino * 0x9E3779B97F4A7C15ull) ^ (uint64_t{file.stx_dev_minor} << 56) ^ born;
+}
+
+// The data of a file with holes, on another file system.
+Errno copy_file(int from, int to) {
+  constexpr uint64_t kPiece = uint64_t{1} << 20;
+  const long buffer = raw_syscall(SYS_mmap, 0, kPiece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (is_error(buffer)) return errno_of(buffer);
+  struct stat info = {};
+  Errno failed = errno_of(raw_syscall(SYS_fstat, from, as_arg(&info)));
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (!failed) failed = errno_of(raw_syscall(SYS_ftruncate, to, info.st_size));
+  for (uint64_t at = 0; !failed && at < size;) {
+    const long data = raw_syscall(SYS_lseek, from, static_cast<long>(at), SEEK_DATA);
+    if (data == -ENXIO) break;  // a hole up to the end
+    if (!is_error(data)) at = align_down(static_cast<uint64_t>(data), kPageSize);
+    const uint64_t bytes = size - at < kPiece ? size - at : kPiece;
+    failed = whole(SYS_pread64, from, at, buffer, bytes);
+    if (!failed) failed = whole(SYS_pwrite64, to, at, buffer, bytes);
+    at += bytes;
+  }
+  raw_syscall(SYS_munmap, buffer, kPiece);
+  return failed;
+}
+
+}  // namespace
+
+Result<uint64_t> LinuxTierFiles::name(int fd, const char* folder) {
+  const auto identity = identity_of(fd);
+  if (!identity.ok()) return identity;
+  PathBuffer path;
+  append_name(path, folder, identity.value());
+  TextBuffer<40> own;
+  own << "/proc/self/fd/" << fd;
+  const long linked =
+      raw_syscall(SYS_linkat, AT_FDCWD, as_arg(own.c_str()), AT_FDCWD, as_arg(path.c_str()), AT_SYMLINK_FOLLOW);
+  if (!is_error(linked) || linked == -EEXIST) return identity;
+  // EXDEV: on another file system. ENOENT: a file that has no name any more, or never can have one.
+  if (linked != -EXDEV && linked != -ENOENT && linked != -EPERM && linked != -EMLINK) return errno_of(linked);
+  const long copy = raw_syscall(SYS_open, as_arg(path.c_str()), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (copy == -EEXIST) return identity;
+  if (is_error(copy)) return errno_of(copy);
+  const Errno failed = copy_file(fd, static_cast<int>(copy));
+  raw_syscall(SYS_close, copy);
+  if (failed) return failed;
+  return identity;
+}
+
+Result<int> LinuxTierFiles::reopen(const char* folder, uint64_t name, bool mapping) {
+  PathBuffer path;
+  append_name(path, folder, name);
+  const int direct = byte_addressable_ || mapping ? 0 : O_DIRECT;
+  long fd = raw_syscall(SYS_open, as_arg(path.c_str()), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | direct);
+  if (fd == -EINVAL && direct) fd = raw_syscall(SYS_open, as_arg(path.c_str()), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (is_error(fd)) return errno_of(fd);
+  return protect_fd(static_cast<int>(fd));
+}
+
 }  // namespace ebb

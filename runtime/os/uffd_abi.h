@@ -34,7 +34,7 @@ struct PagemapScan {
   __u64 category_inverted, category_mask, category_anyof_mask, return_mask;
 };
 inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
-inline constexpr __u64 kPageIsPresent = 1 << 3, kPageIsSwapped = 1 << 4, kPageIsHuge = 1 << 6;
+inline constexpr __u64 kPageIsFile = 1 << 2, kPageIsPresent = 1 << 3, kPageIsSwapped = 1 << 4, kPageIsHuge = 1 << 6;
 
 inline constexpr int kMadvPopulateWrite = 23;
 inline constexpr int kMadvGuardInstall = 102, kMadvGuardRemove = 103;  // Linux 6.13

@@ -379,6 +379,7 @@ void Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
   slots_.entered(e.slot, moved, as_one);
   e.huge = false;
   e.resident.remove(moved);
+  e.clean.remove(moved);
   e.aside |= moved;
   e.sample.remove(moved);
   e.urgent = urgent;

@@ -260,6 +260,7 @@ bool Pager::gather(Extent& e) {
     slots_.discard(through, moved);
     slots_.give(through);
     e.resident.remove(moved);
+    e.clean.remove(moved);
     e.aside |= moved;
     if (!all) return false;  // a page is pinned by someone: the others follow one by one
   }

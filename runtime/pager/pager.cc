@@ -117,6 +117,7 @@ Errno Pager::arm_extent(Extent& e) {
 void Pager::disarm_extent(Extent& e) {
   e.managed.for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
   e.armed = false;
+  e.clean = {};
 }
 
 // Read ahead and not touched: the store has it.

@@ -107,6 +107,33 @@ class Pager {
   // moved already. Nothing is out of sight in `from`.
   bool rekey(AddressRange from, Address to);
 
+  // --- snapshots (freeze.cc), by the pager's thread -----------------------------------------------------------------
+  struct CleanWalk {
+    Address next{};
+    Pages done{};
+    Pages written{};  // or at least looked at
+    Errno error{};
+  };
+  // Writes what the store lacks of one more extent, while the program runs; `buffer`, aligned to a page, has room for
+  // an extent. True when
+  // the walk is over, or has failed.
+  bool clean_ahead(CleanWalk& walk, char* buffer);
+  // Asks for pages that have to be at home (protected or locked by the program); whether there are any that are not.
+  bool want_kept();
+  // With the program stopped and all drained: writes all that the store lacks. EIO: a page is lost. EAGAIN: see
+  // want_kept(). EBUSY: memory that the kernel does not let us watch. Else as of a write; nothing has changed then.
+  Errno store_all(char* buffer);
+  // Then: nothing of the process faults to us any more.
+  void disarm_all();
+  // Then, with the store's files open for mapping: maps them where the pages were. After an
+  // error, take_back() mends all.
+  Errno map_store();
+  // The way back, with the program stopped, and all open that open() needs. An error means that the process cannot go
+  // on.
+  Errno take_back(char* buffer);
+  // Instead of take_back(), with the program running: all that was managed is its own memory now.
+  void let_all_go();
+
   Bytes own_bytes() const { return arena_.used(); }
 
  private:
@@ -130,6 +157,12 @@ class Pager {
     bool seen = false;   // was looked at, and had to wait
     bool write = false;  // the page is there, and protected by us
   };
+
+  // freeze.cc
+  Errno store_resident(Extent& e, const PageSet& pages, char* buffer);
+  static PageSet kept(const Extent& e);
+  void protect(const Extent& e, const PageSet& pages);
+  static PageSet around_write(const Extent& e, unsigned i);
 
   // parked.cc
   bool fill_parked(Extent& e, unsigned i);
@@ -162,7 +195,7 @@ class Pager {
   void give_up(Extent& e, const PageSet& pages);
   void own_now(Extent& e, const PageSet& pages);
   void look_who_shares(Extent& e);
-  void unprotect(const Extent& e, const PageSet& pages);
+  void unprotect(Extent& e, const PageSet& pages);
   void release_resident(Extent& e, const PageSet& pages);
   template <class Of, class Fn>
   void for_each_armed_range(Of of, Fn fn);

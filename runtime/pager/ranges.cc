@@ -72,6 +72,7 @@ void Pager::forget_pages(Extent& e, const PageSet& pages) {
   EBB_CHECK(!e.writing.intersects(pages) && !e.loading.intersects(pages));
   e.huge = false;
   e.lost.remove(pages);
+  e.clean.remove(pages);
   touch_cold_count(-int64_t{(e.cold() & pages).count()});
   const PageSet away = e.aside & pages;
   ready_pages_ -= (e.pristine & away).pages();
@@ -108,7 +109,7 @@ void Pager::remove(AddressRange range, bool keep) {
     e.pinned.remove(pages);
     if (e.managed.none()) {
       dequeue(e);
-      if (!e.frozen && e.slot == kNoSlot) table_.destroy(e);
+      if (!e.frozen && e.slot == kNoSlot && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST)) table_.destroy(e);
     }
   });
 }
@@ -233,7 +234,8 @@ bool Pager::rekey(AddressRange from, Address to) {
 void Pager::settle_home(AddressRange range) {
   table_.for_each(range, [&](Extent& e) {
     if (e.aside.any()) settle_extent(e);
-    own_now(e, e.shared);  // the protection of shared pages does not move with them
+    own_now(e, e.shared);  // our protection does not move with the pages
+    unprotect(e, e.clean);
   });
 }
 

@@ -58,7 +58,7 @@ void Pager::protect_shared() {
 bool Pager::own(Extent& e, unsigned i) {
   if (e.shared.test(i)) look_who_shares(e);
   if (!e.shared.test(i)) {  // it is private already, or gone: the thread looks again
-    unprotect(e, PageSet::of({i, 1}));
+    unprotect(e, (e.clean & around_write(e, i)) | PageSet::of({i, 1}));
     return true;
   }
   PageSet pages = e.shared & PageSet::of(block_to_own(i, e.breaks));
@@ -117,7 +117,8 @@ void Pager::look_who_shares(Extent& e) {
   unprotect(e, alone);
 }
 
-void Pager::unprotect(const Extent& e, const PageSet& pages) {
+void Pager::unprotect(Extent& e, const PageSet& pages) {
+  e.clean.remove(pages);
   pages.for_each_run([&](PageRun run) { (void)ops_.protect(e.range(run), false); });
 }
 
@@ -125,6 +126,7 @@ void Pager::unprotect(const Extent& e, const PageSet& pages) {
 void Pager::release_resident(Extent& e, const PageSet& pages) {
   const PageSet shared = e.shared & pages;
   e.resident.remove(pages);
+  e.clean.remove(pages);
   budget_.release(pages.minus(shared).pages());
   if (shared.any()) give_up(e, shared);  // the job's sums are not touched for nothing
 }

@@ -30,6 +30,19 @@ class ExtentTable {
 
   uint64_t size() const { return size_; }
 
+  // The first extent at or above `from`; null when there is none.
+  Extent* next(Address from) const {
+    for (Address at = from.extent(); !(at.value >> 47);) {
+      const Leaf* leaf = leaves_[at.value >> kLeafShift].load(std::memory_order_acquire);
+      if (!leaf) {
+        at = {((at.value >> kLeafShift) + 1) << kLeafShift};
+        continue;
+      }
+      if (Extent* e = leaf->extent[index(at)].load(std::memory_order_relaxed)) return e;
+      at = at + kExtentSize;
+    }
+    return nullptr;
+  }
   // Calls fn(Extent&) for every extent that overlaps `range`, in order. fn may destroy the extent it is given.
   template <class Fn>
   void for_each(AddressRange range, Fn fn) {

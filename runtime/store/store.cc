@@ -50,10 +50,11 @@ Result<unsigned> Store::top_layer() {
   if (top_ >= 0) return static_cast<unsigned>(top_);
   if (crowded()) return Errno{EMFILE};
   unsigned at = 0;
-  while (layers_[at].fd >= 0) ++at;
+  while (layers_[at].used) ++at;
   const auto fd = files_.create();
   if (!fd.ok()) return fd.error();
   layers_[at] = {};
+  layers_[at].used = true;
   layers_[at].fd = fd.value();
   if (byte_addressable_) layers_[at].mapped = files_.map(fd.value());
   ++layers_in_use_;
@@ -149,14 +150,63 @@ void Store::release_entry(Extent&, StoreEntry** link) {
 void Store::close_if_empty(unsigned at) {
   Layer& layer = layers_[at];
   if (!layer.sealed || layer.areas_live) return;
-  if (layer.mapped) files_.unmap(layer.mapped);
-  files_.close(layer.fd);
+  close_file(layer);
   layer = {};
   --layers_in_use_;
 }
 
+void Store::close_file(Layer& layer) {
+  if (layer.mapped) files_.unmap(layer.mapped);
+  if (layer.fd >= 0) files_.close(layer.fd);
+  layer.mapped = nullptr;
+  layer.fd = -1;
+}
+
+void Store::trim(const Extent& e) {
+  const StoreEntry* const entry = e.store;
+  if (!entry || static_cast<int>(entry->layer) != top_) return;
+  PageSet::all().minus(entry->valid).for_each_run([&](PageRun run) {
+    files_.punch(layers_[top_].fd, place_in(*entry, run.first).offset, run.count * kPageSize);
+  });
+}
+
+void Store::trim_unused() {
+  if (top_ < 0) return;
+  const Layer& layer = layers_[top_];
+  for (const uint32_t area : free_areas_) files_.punch(layer.fd, uint64_t{area} << kExtentShift, kExtentSize);
+  if (layer.areas_reserved > layer.areas_made)
+    files_.punch(layer.fd, uint64_t{layer.areas_made} << kExtentShift,
+                 uint64_t{layer.areas_reserved - layer.areas_made} << kExtentShift);
+}
+
+Errno Store::name_files(const char* folder) {
+  for (Layer& layer : layers_) {
+    if (!layer.used) continue;
+    EBB_CHECK(layer.sealed);
+    const auto name = files_.name(layer.fd, folder);
+    if (!name.ok()) return name.error();
+    layer.name = name.value();
+  }
+  return {};
+}
+
+void Store::close_files() {
+  for (Layer& layer : layers_) close_file(layer);
+}
+
+Errno Store::open_files(const char* folder, bool mapping) {
+  for (Layer& layer : layers_) {
+    if (!layer.used) continue;
+    const auto fd = files_.reopen(folder, layer.name, mapping);
+    if (!fd.ok()) return close_files(), fd.error();
+    layer.fd = fd.value();
+    if (byte_addressable_ && !mapping) layer.mapped = files_.map(fd.value());
+  }
+  return {};
+}
+
 void Store::become_child() {
-  for (Layer& layer : layers_) layer.inherited = layer.fd >= 0;
+  for (Layer& layer : layers_) layer.inherited = layer.used;
   areas_ = 0;
 }
 

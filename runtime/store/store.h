@@ -60,6 +60,17 @@ class Store {
   void seal();
   // In a fork child, after seal(): the layers are its parent's, too; size() counts what this process adds.
   void become_child();
+  // For snapshots, before seal(): gives back the space of what is not stored in the extent's area of the writable
+  // layer, and its old contents with it.
+  void trim(const Extent& e);
+  // Likewise the areas that no extent has.
+  void trim_unused();
+  // For snapshots, after seal(). Names the files of all layers in `folder`; closes them; opens them again from there,
+  // to be read or (`mapping`) to be mapped. Errors: as TierFiles::name() and reopen().
+  Errno name_files(const char* folder);
+  void close_files();
+  Errno open_files(const char* folder, bool mapping);
+
   // Whether every layer is used up: nothing can be written after the next seal().
   bool crowded() const { return layers_in_use_ >= kMaxLayers; }
 
@@ -74,7 +85,9 @@ class Store {
 
  private:
   struct Layer {
-    int fd = -1;
+    bool used = false;
+    int fd = -1;        // -1 between close_files() and open_files()
+    uint64_t name = 0;  // of name_files()
     bool sealed = false;
     bool inherited = false;  // made by a process that this one was forked from
     char* mapped = nullptr;
@@ -87,6 +100,7 @@ class Store {
   Result<unsigned> top_layer();
   void release_entry(Extent& e, StoreEntry** link);
   void close_if_empty(unsigned layer);
+  void close_file(Layer& layer);
 
   Arena& arena_;
   TierFiles& files_;

@@ -29,9 +29,14 @@ Result<int> FakeFiles::create() {
   if (script) {
     if (const Errno e = script(Op::kCreate, -1, 0)) return e;
   }
+  return create_file();
+}
+
+int FakeFiles::create_file() {
   void* data = mmap(nullptr, kLargest, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) std::abort();
   files_[next_fd_].data = static_cast<char*>(data);
+  files_[next_fd_].name = static_cast<uint64_t>(next_fd_);
   return next_fd_++;
 }
 
@@ -101,6 +106,34 @@ void FakeFiles::close(int fd) {
   ASSERT_NE(it, files_.end()) << "closed twice";
   munmap(it->second.data, kLargest);
   files_.erase(it);
+}
+
+Result<uint64_t> FakeFiles::name(int fd, const char* folder) {
+  if (script) {
+    if (const Errno e = script(Op::kName, fd, 0)) return e;
+  }
+  const std::string path = folder + std::string("/") + std::to_string(files_.at(fd).name);
+  if (!named_.count(path)) named_[path] = copy_of(fd);
+  return files_.at(fd).name;
+}
+
+Result<int> FakeFiles::reopen(const char* folder, uint64_t name, bool) {
+  if (script) {
+    if (const Errno e = script(Op::kReopen, -1, 0)) return e;
+  }
+  const auto it = named_.find(folder + std::string("/") + std::to_string(name));
+  if (it == named_.end()) return Errno{ENOENT};
+  return copy_of(it->second);
+}
+
+int FakeFiles::copy_of(int fd) {
+  const int copy = create_file();
+  files_[copy].size = files_[fd].size;
+  files_[copy].pages = files_[fd].pages;
+  files_[copy].name = files_[fd].name;
+  for (const uint64_t p : files_[fd].pages)
+    std::memcpy(files_[copy].data + (p << kPageShift), files_[fd].data + (p << kPageShift), kPageSize);
+  return copy;
 }
 
 int32_t FakeFiles::transfer(const IoRequest& r, char* memory, uint32_t bytes) {

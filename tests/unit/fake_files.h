@@ -9,6 +9,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "fake_pages.h"
@@ -18,7 +19,7 @@ namespace ebb {
 
 class FakeFiles final : public TierFiles {
  public:
-  enum class Op { kCreate, kReserve };
+  enum class Op { kCreate, kReserve, kName, kReopen };
 
   explicit FakeFiles(Bytes capacity = {uint64_t{1} << 30}) : capacity_(capacity) {}
   ~FakeFiles();
@@ -53,6 +54,8 @@ class FakeFiles final : public TierFiles {
   Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) override;
   Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes) override;
   void close(int fd) override;
+  Result<uint64_t> name(int fd, const char* folder) override;
+  Result<int> reopen(const char* folder, uint64_t name, bool mapping) override;
 
  private:
   static constexpr uint64_t kLargest = uint64_t{1} << 30;
@@ -61,8 +64,13 @@ class FakeFiles final : public TierFiles {
     uint64_t size = 0;
     std::set<uint64_t> pages;  // that take space
     unsigned maps = 0;
+    uint64_t name = 0;
   };
 
+  int create_file();
+  int copy_of(int fd);
+
+  std::map<std::string, int> named_;  // a file of its own for each path: what was named is not written any more
   Bytes capacity_;
   std::map<int, File> files_;
   int next_fd_ = 1 << 20;  // no descriptor of the test process

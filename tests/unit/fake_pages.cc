@@ -107,7 +107,7 @@ FakePages::Touch FakePages::touch(Address a, bool write, uint32_t thread) {
     return Touch::kFault;
   }
   if (!p.present) make_present(page);
-  if (write) p.shared = false;
+  if (write) p.shared = p.of_file = false;
   return Touch::kDone;
 }
 
@@ -294,6 +294,35 @@ PageSet FakePages::exclusive(Address extent) {
   return pages;
 }
 
+Errno FakePages::map_file(AddressRange range, int fd, uint64_t offset) {
+  if (const Errno e = asked(Op::kMapFile, range)) return e;
+  (void)map_empty(range);
+  each_page(range, [&](Address a) {
+    make_present(a);
+    std::memcpy(bytes_at(a), file_contents(fd, offset + (a - range.begin)), kPageSize);
+    state(a).of_file = true;
+  });
+  return {};
+}
+
+Errno FakePages::map_empty(AddressRange range) {
+  each_page(range, [&](Address a) {
+    EXPECT_TRUE(state(a).mapping.mapped) << "mapped where nothing of the program was";
+    drop(a);
+    state(a).mapping = {.mapped = true};
+  });
+  show(range);
+  wake(range);
+  return {};
+}
+
+PageSet FakePages::owned(Address extent) {
+  PageSet pages = present(extent, nullptr);
+  for (unsigned i = 0; i < kPagesPerExtent; ++i)
+    if (pages.test(i) && state(extent + i * kPageSize).of_file) pages.clear(i);
+  return pages;
+}
+
 Result<void> FakePages::protect(AddressRange range, bool on) {
   bool armed = !range.empty() && simulated(range.begin) && simulated(range.end - 1);
   if (armed)
@@ -393,7 +422,7 @@ void FakePages::drop(Address page) {
   heal(page);
   set_present(page, false);
   Page& p = state(page);
-  p.write_protected = p.shared = p.pinned = false;
+  p.write_protected = p.shared = p.pinned = p.of_file = false;
   huge_[(page - base_) >> kExtentShift] = false;
 }
 

@@ -19,7 +19,7 @@ namespace ebb {
 
 class FakePages final : public PageOps {
  public:
-  enum class Op { kArm, kArmLimbo, kDisarm, kMove, kCopy, kProtect, kPoison, kPopulate };
+  enum class Op { kArm, kArmLimbo, kDisarm, kMove, kCopy, kProtect, kPoison, kPopulate, kMapFile };
   enum class Touch { kDone, kFault, kWaiting, kSegv, kBus };
   enum class Access : uint8_t { kNone, kRead, kReadWrite };
 
@@ -35,6 +35,8 @@ class FakePages final : public PageOps {
   // Whether a missing page of limbo becomes present when the runtime touches it, as the kernel does it. Off by default:
   // most of the runtime has no reason to touch what it has not charged, and dies here when it does.
   bool limbo_fills = false;
+  // What a file holds, for map_file().
+  std::function<const char*(int fd, uint64_t offset)> file_contents;
 
   // --- the program's side -------------------------------------------------------------------------------------------
   // A new private anonymous mapping, read-write, aligned to extents, nothing present.
@@ -87,6 +89,9 @@ class FakePages final : public PageOps {
   void discard(AddressRange range) override;
   bool populate(AddressRange range) override;
   PageSet present(Address extent, bool* huge) override;
+  Errno map_file(AddressRange range, int fd, uint64_t offset) override;
+  Errno map_empty(AddressRange range) override;
+  PageSet owned(Address extent) override;
   PageSet exclusive(Address extent) override;
   unsigned read_faults(Fault* out, unsigned max) override;
 
@@ -102,7 +107,8 @@ class FakePages final : public PageOps {
   struct Page {
     Mapping mapping;
     bool present = false, write_protected = false, shared = false, poisoned = false, pinned = false;
-    bool shown = false;  // can be accessed at its real address
+    bool of_file = false;  // and not written since it was mapped
+    bool shown = false;    // can be accessed at its real address
     uint16_t transfers = 0;
   };
 

@@ -13,6 +13,7 @@ PagerWorld::PagerWorld(Options options) : tier_(options.tier) {
   set_log_level(LogLevel::kError);
   control->budget.store(to_bytes(options.budget).count);
   budget.attach(*control, control->slot[0]);
+  k.pages.file_contents = [this](int fd, uint64_t offset) { return k.files.stored(fd, offset); };
   k.files.byte_addressable = tier_ == Tier::kMemory;
   k.pages.limbo_fills = tier_ != Tier::kDisk;
   store.set_byte_addressable(tier_ != Tier::kDisk);
@@ -202,6 +203,37 @@ void PagerWorld::drain(bool shrinking) {
   pager.set_draining(false);
 }
 
+Errno PagerWorld::seal(bool clean) {
+  Pager::CleanWalk walk;
+  while (clean && !pager.clean_ahead(walk, buffer)) {
+    step();
+    check();
+  }
+  if (walk.error) return walk.error;
+  while (pager.want_kept()) step();
+  drain();
+  if (const Errno failed = pager.store_all(buffer)) return failed;
+  store.trim_unused();
+  store.seal();
+  if (const Errno failed = store.name_files("heap")) return failed;
+  store.close_files();
+  pager.disarm_all();
+  k.pages.unmap(slots);
+  Errno failed = store.open_files("heap", true);
+  if (!failed) failed = pager.map_store();
+  store.close_files();
+  return failed;
+}
+
+void PagerWorld::take_back() {
+  ASSERT_FALSE(store.open_files("heap", false));
+  slots = k.pages.map(Bytes{slots.size()});
+  EXPECT_TRUE(k.pages.arm_limbo(slots).ok());
+  EXPECT_TRUE(pager.open(slots, io()).ok());
+  EXPECT_FALSE(pager.take_back(buffer));
+  check();
+}
+
 void PagerWorld::become_child() {
   drain(true);
   store.seal();
@@ -271,6 +303,7 @@ void PagerWorld::check_extent(Extent& e) {
   EXPECT_TRUE(e.pristine.minus(e.aside).none()) << at();
   EXPECT_TRUE(e.shared.minus(e.resident).none()) << at();
   EXPECT_TRUE(e.borrowed.minus(e.shared).none()) << at();
+  EXPECT_TRUE(e.clean.minus(e.resident & e.stored).none()) << at();
   // A page that was taken back by a copy while its write is under way is resident.
   EXPECT_TRUE(e.writing.minus(e.aside | e.resident).none()) << at();
   PageSet valid;

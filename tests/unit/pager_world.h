@@ -52,6 +52,9 @@ class PagerWorld {
   void let_go(AddressRange range);
   // Nothing under way and nothing out of sight; with `shrinking`, as before a fork.
   void drain(bool shrinking = false);
+  // As a snapshot: `clean` ahead or not, everything written, sealed and mapped from the files; then, the other way.
+  Errno seal(bool clean = true);
+  void take_back();
   // What fork does to the child: a sealed store, a share of its own, no registration, all pages shared with the parent.
   void become_child();
 
@@ -79,7 +82,8 @@ class PagerWorld {
   Budget budget;
   Pager pager{arena, table, store, budget, k.pages, k.clock};
   AddressRange slots;
-  std::vector<AddressRange> ranges;  // managed
+  std::vector<AddressRange> ranges;                    // managed
+  char* buffer = arena.make_array<char>(kExtentSize);  // of the snapshots
   bool checking = true;
   uint64_t most_over = 0;  // over_budget_bytes, which check() takes away
   // Charges beyond the budget that nobody counted are failures; off where the budget is lowered on the way.

@@ -1,0 +1,218 @@
+// What a snapshot asks of this process. Rules: see freeze.h.
+#include "job/freeze.h"
+
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <cerrno>
+
+#include "base/log.h"
+
+namespace ebb {
+namespace {
+
+constexpr uint64_t kCleanNs = 2'000'000;      // of a round, before the program's faults have their turn
+constexpr Pages kLittle{4096};                // to be looked at with the program stopped
+constexpr unsigned kMostWalks = 4;            // a program that writes faster than the tier is stopped in the end
+constexpr uint64_t kForkRetryNs = 1'000'000;  // somebody forks
+constexpr uint64_t kLookNs = 500'000'000;     // is the tool there still?
+
+struct Timespec {
+  int64_t seconds, nanoseconds;
+};
+
+// Futexes that other processes use, too.
+void wait_for_change(const std::atomic<Freeze>& word, Freeze seen, uint64_t most_ns) {
+  const Timespec most = {static_cast<int64_t>(most_ns / 1'000'000'000), static_cast<int64_t>(most_ns % 1'000'000'000)};
+  raw_syscall(SYS_futex, as_arg(&word), FUTEX_WAIT, static_cast<long>(seen), as_arg(&most));
+}
+
+}  // namespace
+
+void FreezeAgent::announce() {
+  page().pager.store(static_cast<int32_t>(raw_syscall(SYS_gettid)));
+  page().wake.store(s_.wake.get());
+}
+
+void FreezeAgent::answer(Freeze request, Errno error) {
+  page().error.store(error.value);
+  page().answer.store(request);
+  answered_ = request;
+  raw_syscall(SYS_futex, as_arg(&page().answer), FUTEX_WAKE, INT_MAX);
+}
+
+uint64_t FreezeAgent::step(uint64_t idle_ns) {
+  const Freeze request = page().request.load();
+  if (request != Freeze::kNone || answered_ != Freeze::kNone) drain_wake();
+  if (request == Freeze::kNone) answered_ = Freeze::kNone;
+  if (request == answered_) return idle_ns;
+  switch (request) {
+    case Freeze::kClean:
+      return clean() ? 0 : idle_ns;
+    case Freeze::kHold:
+      if (!s_.fork_lock.try_lock()) return idle_ns < kForkRetryNs ? idle_ns : kForkRetryNs;
+      s_.lock.lock();
+      hold();
+      s_.lock.unlock();
+      s_.fork_lock.unlock();
+      return 0;
+    default:
+      answer(request, request == Freeze::kAbort ? Errno{} : Errno{EINVAL});
+      return idle_ns;
+  }
+}
+
+// The tool writes to the eventfd without a word to us (State::woken).
+void FreezeAgent::drain_wake() {
+  uint64_t events;
+  s_.woken.store(0);
+  raw_syscall(SYS_read, s_.wake.get(), as_arg(&events), sizeof events);
+}
+
+// True while there is more to do.
+bool FreezeAgent::clean() {
+  if (!buffer_) {
+    const long r = raw_syscall(SYS_mmap, 0, kExtentSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (is_error(r)) return answer(Freeze::kClean, {ENOMEM}), false;
+    buffer_ = reinterpret_cast<char*>(r);
+    walk_ = {};
+    walks_ = 0;
+  }
+  page().todo.store(s_.job.slot().managed.load());
+  const uint64_t until = s_.clock.now_ns() + kCleanNs;
+  bool over = false;
+  {
+    Locked<FutexLock> locked(s_.lock);
+    do over = s_.pager.clean_ahead(walk_, buffer_);
+    while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
+  }
+  page().done.store(to_bytes(walk_.done).count);
+  if (over && !walk_.error && walk_.written > kLittle && ++walks_ < kMostWalks) {
+    walk_ = {};  // the program has written meanwhile
+    return true;
+  }
+  if (!over) return true;
+  if (walk_.error) {
+    raw_syscall(SYS_munmap, as_arg(buffer_), kExtentSize);
+    buffer_ = nullptr;
+  }
+  answer(Freeze::kClean, walk_.error);
+  return false;
+}
+
+// Under both locks from here on.
+void FreezeAgent::hold() {
+  if (!buffer_) return answer(Freeze::kHold, {EINVAL});
+  answer(Freeze::kHold, {});
+  uint64_t looked = s_.clock.now_ns();
+  bool over = false;
+  while (!over) {
+    const Freeze request = page().request.load();
+    if (request == Freeze::kSeal && answered_ != Freeze::kSeal) {
+      over = seal();
+    } else if (request == Freeze::kAbort) {
+      answer(Freeze::kAbort, {});
+      over = true;
+    } else if (s_.clock.now_ns() - looked > kLookNs) {
+      looked = s_.clock.now_ns();
+      over = !s_.job.being_frozen();
+    }
+    if (over) break;
+    // Threads wait for their pages in system calls, where nobody can stop them.
+    s_.pager.step();
+    const uint64_t idle = s_.pager.idle_ns();
+    s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), idle < kLookNs ? idle : kLookNs);
+    drain_wake();
+  }
+  raw_syscall(SYS_munmap, as_arg(buffer_), kExtentSize);
+  buffer_ = nullptr;
+}
+
+// True when it is over, one way or another; false when nothing has changed and the tool will say what comes next.
+bool FreezeAgent::seal() {
+  Errno failed = write_all();
+  if (!failed) {
+    s_.store.trim_unused();
+    s_.store.seal();
+    failed = s_.store.name_files(s_.job.control().freeze_folder);
+  }
+  if (failed) return answer(Freeze::kSeal, failed), false;
+  failed = close_all();
+  if (failed) log_line(LogLevel::kWarning, "the snapshot did not succeed (", errno_name(failed.value), ")");
+  answer(Freeze::kSeal, failed);
+  wait_sealed();
+  return true;
+}
+
+Errno FreezeAgent::write_all() {
+  while (s_.pager.want_kept()) {
+    s_.pager.step();
+    s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), s_.pager.idle_ns());
+  }
+  s_.pager.set_draining(true);
+  for (s_.pager.step(); !s_.pager.drained(); s_.pager.step())
+    s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), kForkRetryNs);
+  s_.pager.set_draining(false);
+  return s_.pager.store_all(buffer_);
+}
+
+// Everything that CRIU cannot store, or would store in vain.
+Errno FreezeAgent::close_all() {
+  s_.store.close_files();
+  s_.pager.disarm_all();
+  (void)s_.pages.disarm(s_.slots);
+  s_.ring.close();  // before what it watches
+  s_.pages.close();
+  page().wake.store(-1);
+  s_.wake.reset();
+  Errno failed = s_.store.open_files(s_.job.control().freeze_folder, true);
+  if (!failed) failed = s_.pager.map_store();
+  s_.store.close_files();
+  return failed;
+}
+
+void FreezeAgent::wait_sealed() {
+  for (;;) {
+    const Freeze request = page().request.load();
+    if (request == Freeze::kResume) {
+      const Errno failed = resume();
+      answer(Freeze::kResume, failed);
+      if (!failed) return;
+      // Its pages cannot be brought back: better an end with a reason than a wrong byte.
+      log_line(LogLevel::kError, "cannot go on from the snapshot's files in ", s_.job.control().freeze_folder, " (",
+               errno_name(failed.value), "); the process ends here");
+      raw_syscall(SYS_exit_group, 125);
+    }
+    if (!s_.job.being_frozen()) {
+      log_line(LogLevel::kWarning,
+               "the snapshot was given up by its tool: what is in memory now stays outside of the budget");
+      s_.pager.let_all_go();
+      open_again();
+      return answer(Freeze::kAbort, {});
+    }
+    wait_for_change(page().request, request, kLookNs);
+  }
+}
+
+Errno FreezeAgent::resume() {
+  if (const Errno failed = s_.store.open_files(s_.job.control().freeze_folder, false)) return failed;
+  open_again();
+  return s_.pager.take_back(buffer_);
+}
+
+// What the pager works with; without it the process cannot go on.
+void FreezeAgent::open_again() {
+  const auto pages = s_.pages.open();
+  Errno failed = pages.ok() ? map_slots(s_) : pages.error();
+  if (!failed) failed = s_.pages.arm_limbo(s_.slots).error();
+  if (!failed) failed = s_.pager.open(s_.slots, s_.store.byte_addressable() ? nullptr : &s_.ring).error();
+  if (!failed) failed = open_wake(s_);
+  if (!failed) failed = s_.ring.open().error();
+  if (failed) {
+    log_line(LogLevel::kError, "cannot begin paging again (", errno_name(failed.value),
+             "); the process ends here. See `ebb doctor`: userfaultfd, io_uring, limits on descriptors and memory");
+    raw_syscall(SYS_exit_group, 125);
+  }
+  announce();
+}
+
+}  // namespace ebb

@@ -1,0 +1,43 @@
+// Freeze: what a snapshot asks of this process, answered by the pager's thread (see control.h for the steps).
+//
+// The thread itself goes through the snapshot: it is among the threads that CRIU stores, waits for `resume` in the
+// process that goes on and in every one that is restored, and takes the memory back there. Rules: raw system calls
+// only; it holds fork_lock and the state lock from `hold` until `resume`, so that no fork and no mapping call comes
+// between.
+#pragma once
+
+#include "job/state.h"
+
+namespace ebb {
+
+class FreezeAgent {
+ public:
+  explicit FreezeAgent(State& s) : s_(s) {}
+
+  // Tells the tool which thread and which descriptor to use.
+  void announce();
+  // Does what is asked, if anything is: a part of it while the program runs, or all from `hold` to `resume`. How long
+  // the pager may sleep then, at most `idle_ns`.
+  uint64_t step(uint64_t idle_ns);
+
+ private:
+  void drain_wake();
+  bool clean();
+  void hold();
+  bool seal();
+  Errno write_all();
+  Errno close_all();
+  void wait_sealed();
+  Errno resume();
+  void open_again();
+  void answer(Freeze request, Errno error);
+  JobFreeze& page() { return s_.job.freeze(); }
+
+  State& s_;
+  Pager::CleanWalk walk_{};
+  unsigned walks_ = 0;
+  Freeze answered_ = Freeze::kNone;
+  char* buffer_ = nullptr;  // of one extent, while a snapshot is made
+};
+
+}  // namespace ebb

@@ -1,0 +1,235 @@
+// Freezing: what a snapshot asks of the pager. Rules: see pager.h.
+//
+// Everything goes to the store and stays readable at its place all the time: first written ahead while the program
+// runs, then, with the program stopped, whatever has changed since; then the store's files are mapped privately where
+// the pages were. Such memory needs no pager, and no CRIU stores it: only what the program writes to from then on. The
+// way back keeps what was written and makes the rest cold pages again.
+//
+// What was written ahead is *clean*: protected, so that the first write to it is seen, and for the stop only what was
+// written to since is left to be looked at.
+//
+// Pages that the program protected or locked stay what they are, and are for CRIU to store.
+#include <cerrno>
+
+#include "base/check.h"
+#include "pager/pager.h"
+
+namespace ebb {
+namespace {
+
+// Neighbouring ranges of one file, mapped with one call: each mapping costs the kernel and CRIU some microseconds.
+class FileMapper {
+ public:
+  explicit FileMapper(PageOps& ops) : ops_(ops) {}
+  Errno add(AddressRange range, const SlotPlace& place) {
+    if (range.begin == range_.end && place.fd == fd_ && place.offset == offset_ + range_.size()) {
+      range_.end = range.end;
+      return {};
+    }
+    const Errno failed = flush();
+    range_ = range;
+    fd_ = place.fd;
+    offset_ = place.offset;
+    return failed;
+  }
+  Errno flush() {
+    if (range_.empty()) return {};
+    const AddressRange range = range_;
+    range_ = {};
+    return ops_.map_file(range, fd_, offset_);
+  }
+
+ private:
+  PageOps& ops_;
+  AddressRange range_{};
+  int fd_ = -1;
+  uint64_t offset_ = 0;
+};
+
+}  // namespace
+
+// Makes the store hold `pages`, all resident, as they are now; what is zero it need not hold. `buffer` has room for an
+// extent.
+Errno Pager::store_resident(Extent& e, const PageSet& pages, char* buffer) {
+  PageSet zero, dirty;
+  pages.for_each_run([&](PageRun run) {
+    char* page = buffer + run.first * kPageSize;
+    ops_.peek(page, e.page(run.first), Bytes{run.count * kPageSize});
+    for (unsigned i = run.first; i < run.end(); ++i, page += kPageSize) {
+      if (is_zero_page(page)) {
+        zero.set(i);
+        continue;
+      }
+      content_[i] = hash_page(page, 0);
+      if (!e.stored.test(i) || bound_to(content_[i], store_.place(e, i).seed) != e.hashes[i]) dirty.set(i);
+    }
+  });
+  store_.forget(e, zero & e.stored);
+  if (dirty.none()) return {};
+  const auto entry = store_.writable(e);
+  if (!entry.ok()) return entry.error();
+  if (!hashes(e)) return {ENOMEM};
+  for (PageRun run = dirty.next_run(0); !run.empty(); run = dirty.next_run(run.end())) {
+    for (unsigned i = run.first; i < run.end(); ++i)
+      e.hashes[i] = bound_to(content_[i], store_.place_in(*entry.value(), i).seed);
+    const uint64_t bytes = run.count * kPageSize;
+    const SlotPlace place = store_.place_in(*entry.value(), run.first);
+    if (const Errno failed = store_.copy_out(place, buffer + run.first * kPageSize, bytes)) {
+      store_.forget(e, PageSet::of(run) & e.stored);  // whatever is in the file now, it is not to be trusted
+      return failed;
+    }
+    store_.commit(e, *entry.value(), PageSet::of(run));
+    budget_.counters().written_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  return {};
+}
+
+// What the kernel keeps, and CRIU has to store.
+PageSet Pager::kept(const Extent& e) { return (e.fenced | e.pinned) & e.managed; }
+
+bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
+  Extent* const found = table_.next(walk.next);
+  if (!found) return true;
+  Extent& e = *found;
+  walk.next = e.base + kExtentSize;
+  walk.done += e.managed.pages();
+  if (e.transfers || e.frozen || e.slot != kNoSlot || (!e.armed && !arm_and_look(e))) return false;
+  PageSet pages = e.resident.minus(e.clean).minus(kept(e)).minus(e.lost);
+  protect(e, pages.minus(e.shared));  // shared pages are
+  // A hook that runs on a stack in it must not wait for us (see share()). Its pages are looked at in the end.
+  if (__atomic_load_n(&e.held, __ATOMIC_SEQ_CST)) {
+    unprotect(e, pages.minus(e.shared));
+    return false;
+  }
+  walk.written += pages.pages();
+  walk.error = store_resident(e, pages, buffer);
+  if (!walk.error) e.clean |= pages & e.stored;
+  unprotect(e, pages.minus(e.clean).minus(e.shared));
+  return walk.error.value != 0;
+}
+
+void Pager::protect(const Extent& e, const PageSet& pages) {
+  pages.for_each_run([&](PageRun run) { (void)ops_.protect(e.range(run), true); });
+}
+
+// What is not clean any more with a write to page `i`: a fault for each page would cost more than to look at some pages
+// for nothing. A huge page stays one.
+PageSet Pager::around_write(const Extent& e, unsigned i) {
+  constexpr unsigned kPages = 32;
+  if (e.huge) return PageSet::all();
+  return PageSet::of({static_cast<unsigned>(align_down(i, kPages)), kPages});
+}
+
+bool Pager::want_kept() {
+  bool any = false;
+  table_.for_all([&](Extent& e) {
+    if (!e.armed || !(e.cold() & kept(e)).any()) return;
+    any = true;
+    (e.cold() & kept(e)).for_each_run([&](PageRun run) { want(e.range(run)); });
+  });
+  return any;
+}
+
+Errno Pager::store_all(char* buffer) {
+  EBB_CHECK(drained());
+  Errno failed{};
+  slots_.drop_spare({UINT64_MAX});
+  table_.for_all([&](Extent& e) {
+    if (failed || e.managed.none()) return;
+    if (!e.armed && !arm_and_look(e)) failed = {EBUSY};
+    if (!failed && e.lost.any()) failed = {EIO};
+    if (!failed && (e.cold() & kept(e)).any()) failed = {EAGAIN};
+    if (!failed) failed = store_resident(e, e.resident.minus(e.clean).minus(kept(e)), buffer);
+    store_.trim(e);
+  });
+  return failed;
+}
+
+void Pager::disarm_all() {
+  for_each_armed_range([](const Extent&) { return true; },
+                       [&](AddressRange range) {
+                         if (ops_.disarm(range).ok()) return;
+                         // The program has taken something out of it by a raw system call.
+                         table_.for_each(range, [&](Extent& e) {
+                           e.managed.for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
+                         });
+                       });
+}
+
+Errno Pager::map_store() {
+  FileMapper mapper(ops_);
+  Errno failed{};
+  table_.for_all([&](Extent& e) {
+    if (failed || e.managed.none()) return;
+    const PageSet given = (e.managed & e.stored).minus(kept(e));
+    const PageSet zeros = e.resident.minus(given).minus(kept(e));
+    zeros.for_each_run([&](PageRun run) { ops_.discard(e.range(run)); });
+    given.for_each_run([&](PageRun run) {
+      while (run.count && !failed) {
+        const unsigned n = store_.contiguous(e, run.first, run.count);
+        failed = mapper.add(e.range({run.first, n}), store_.place(e, run.first));
+        run = {run.first + n, run.count - n};
+      }
+    });
+    const PageSet left = e.resident & given;
+    release_resident(e, left | zeros);
+    touch_cold_count(left.count());
+    e.huge = false;
+    if (e.resident.none()) dequeue(e);
+  });
+  return failed ? failed : mapper.flush();
+}
+
+Errno Pager::take_back(char* buffer) {
+  now_ns_ = clock_.now_ns();  // of another machine's start, perhaps
+  store_blocked_until_ns_ = starved_since_ns_ = random_ns_ = 0;
+  Errno failed{};
+  AddressRange empty{};  // neighbouring ranges without anything to keep
+  const auto flush = [&] {
+    if (!failed && !empty.empty()) failed = ops_.map_empty(empty);
+    empty = {};
+  };
+  table_.for_all([&](Extent& e) {
+    if (failed || e.managed.none()) return;
+    e.keep_until_ns = e.shared_at_ns = 0;
+    const PageSet given = (e.managed & e.stored).minus(kept(e)).minus(e.resident);
+    const PageSet here = ops_.owned(e.base) & e.managed;
+    // Threads that wait for the lock we hold touch their stacks once they have it (StackHold).
+    const PageSet saved = __atomic_load_n(&e.held, __ATOMIC_SEQ_CST) ? given : given & here;
+    if (saved.none()) {
+      given.for_each_run([&](PageRun run) {
+        if (e.range(run).begin != empty.end) flush();
+        empty = empty.empty() ? e.range(run) : AddressRange{empty.begin, e.range(run).end};
+      });
+    } else {
+      flush();
+      saved.for_each_run([&](PageRun run) {
+        ops_.peek(buffer + run.first * kPageSize, e.page(run.first), Bytes{run.count * kPageSize});
+      });
+      given.for_each_run([&](PageRun run) {
+        if (!failed) failed = ops_.map_empty(e.range(run));
+      });
+      if (!failed) failed = arm_extent(e);
+      saved.for_each_run([&](PageRun run) {
+        if (failed) return;
+        failed = ops_.copy(e.page(run.first), buffer + run.first * kPageSize, Bytes{run.count * kPageSize}).error;
+      });
+      if (failed) return;
+    }
+    const PageSet more = (saved | here.minus(given)).minus(e.resident);
+    touch_cold_count(-int64_t{(more & e.stored).count()});
+    e.resident |= more;
+    budget_.charge(more.pages());
+    if (e.resident.any() && e.queue == Queue::kNone) enqueue(e, Queue::kMain);
+  });
+  flush();
+  for_each_armed_range([](const Extent&) { return true; },
+                       [&](AddressRange range) {
+                         if (!failed && !ops_.arm(range).ok()) failed = rearm(range);
+                       });
+  return failed;
+}
+
+void Pager::let_all_go() { remove(kAllAddresses, false); }
+
+}  // namespace ebb
