@@ -16,7 +16,7 @@
 namespace ebb {
 
 inline constexpr uint64_t kControlMagic = 0x31304c5254434245;  // "EBCTRL01"
-inline constexpr uint32_t kControlVersion = 2;
+inline constexpr uint32_t kControlVersion = 3;
 inline constexpr unsigned kJobSlots = 256;
 inline constexpr unsigned kJobMessages = 8;
 inline constexpr char kJobVariable[] = "EBB_JOB";
@@ -51,6 +51,33 @@ struct JobCounters {
   Counter paged_processes{};    // that left free-run
 };
 
+// What a snapshot asks of the pager of a process, step by step; each includes the ones before it.
+enum class Freeze : uint32_t {
+  kNone = 0,
+  kClean,   // write ahead, while the program runs, what the store lacks
+  kHold,    // no fork and no mapping call from here on; faults are answered still
+  kSeal,    // with all other threads stopped: write the rest, seal the store, name its files in `freeze_folder`, map them
+            // privately where the pages were, close everything that no CRIU can store
+  kResume,  // with all other threads stopped: take the store's files from `freeze_folder`, and go on
+  kAbort,   // of kClean and kHold: go on as if nothing had been
+};
+
+// One for each slot, beside it. `request` is written by the snapshot tool, which then writes to the eventfd `wake` of the
+// process (not while it is sealed); `answer` by the process, with `error`. Both are futexes that processes share.
+struct JobFreeze {
+  std::atomic<Freeze> request{Freeze::kNone};
+  std::atomic<Freeze> answer{Freeze::kNone};  // the request that was answered last
+  std::atomic<int32_t> error{0};              // 0: it was done; else an errno, and nothing has changed
+  std::atomic<int32_t> pager{0};              // thread of the pager, in its own PID namespace
+  std::atomic<int32_t> wake{-1};              // descriptor of the eventfd; -1 while sealed
+  std::atomic<uint32_t> unused{0};
+  Counter done{}, todo{};  // bytes of the step under way, for people
+};
+
+// The byte of the control page's file that the tool keeps locked (fcntl) while it freezes or restores the job. A process
+// that waits for a tool whose lock is gone goes on by itself.
+inline constexpr uint64_t kFreezerByte = uint64_t{1} << 20;
+
 struct JobMessage {
   std::atomic<uint32_t> ready{0};
   char text[252] = {};
@@ -80,6 +107,9 @@ struct JobControl {
   Counter forks_begun{}, forks_done{}, forked_ns{};
   // When some process last looked for dead ones; when `pressure` was last asked for, and by whom.
   Counter reclaimed_ns{}, pressed_ns{}, presser{};
+  // Absolute path of the folder in which the snapshot's heap files are, or are to be; ends with 0.
+  char freeze_folder[1024] = {};
+  JobFreeze freeze[kJobSlots] = {};
 
   // Leaves a line for the report; the oldest one gives way when there are too many.
   void post(std::string_view text) {
