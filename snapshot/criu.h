@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "snapshot/image.h"
+
 namespace ebb::snapshot {
 
 struct CriuFacts {
@@ -65,8 +67,14 @@ struct RestoreRequest {
   std::vector<Inherited> inherited;
   int terminal = -1;  // what the job's terminal becomes, ours to keep; -1: the job has none
   bool tcp_established = false;
-  std::vector<std::string> changed_files;  // files whose size and mode are not to be compared
+  FileEdits files;           // what the job finds otherwise than it was
+  std::vector<pid_t> paged;  // processes whose heaps are sealed: they take them back before the job runs
+  std::string heap;          // from this folder
 };
+
+struct JobRecord;
+// What the record of the job says about it; the rest is the caller's. The heaps' folder is beside `images`.
+RestoreRequest restore_request(const std::string& images, const JobRecord& job);
 
 struct Restored {
   pid_t root = 0;  // a child of this process, running

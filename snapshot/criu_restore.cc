@@ -9,7 +9,9 @@
 
 #include "snapshot/criu.h"
 #include "snapshot/criu_process.h"
+#include "snapshot/freeze.h"
 #include "snapshot/image.h"
+#include "snapshot/job_record.h"
 #include "snapshot/process_tree.h"
 #include "tools/console.h"
 
@@ -37,25 +39,32 @@ std::optional<int> id_in_use(const std::vector<StoredProcess>& processes) {
   return std::nullopt;
 }
 
+std::vector<pid_t> pids_of(const std::vector<StoredProcess>& processes) {
+  std::vector<pid_t> out;
+  for (const auto& process : processes) out.push_back(process.pid);
+  return out;
+}
+
 // The images as they are, but for one file.
-std::string images_without_checks(const RestoreRequest& request, const std::string& work) {
+std::string edited_images(const RestoreRequest& request, const std::string& work) {
   namespace fs = std::filesystem;
   const std::string folder = work + "/images";
   fs::create_directory(folder);
   for (const auto& entry : fs::directory_iterator(request.images))
     if (entry.path().filename() != "files.img")
       fs::create_symlink(fs::absolute(entry.path()), folder / entry.path().filename());
-  write_unchecked_files(request.images, request.changed_files, folder + "/files.img");
+  write_edited_files(request.images, request.files, folder + "/files.img");
   return folder;
 }
 
 CriuStart restore_start(const RestoreRequest& request, const std::string& work) {
   CriuStart start;
   start.arguments = common_options("restore", kLog);
-  const std::string images = request.changed_files.empty() ? request.images : images_without_checks(request, work);
+  const std::string images = request.files.empty() ? request.images : edited_images(request, work);
   for (const auto& word : {std::string("-D"), images, std::string("-W"), work, std::string("--restore-detached"),
                            std::string("--restore-sibling")})
     start.arguments.push_back(word);
+  if (!request.paged.empty()) start.arguments.push_back("--leave-stopped");
   if (request.tcp_established) start.arguments.push_back("--tcp-established");
   for (const auto& inherited : request.inherited) {
     start.arguments.push_back("--inherit-fd");
@@ -70,6 +79,18 @@ CriuStart restore_start(const RestoreRequest& request, const std::string& work) 
 
 }  // namespace
 
+RestoreRequest restore_request(const std::string& images, const JobRecord& job) {
+  RestoreRequest request;
+  request.images = images;
+  request.tcp_established = job.tcp;
+  if (job.paged.empty()) return request;
+  request.paged = job.paged;
+  request.heap = std::filesystem::path(images).parent_path() / "heap";
+  request.files.moved_from = job.heap;
+  request.files.moved_to = request.heap;
+  return request;
+}
+
 Restored restore(const RestoreRequest& request) {
   const auto processes = stored_processes(request.images);
   for (int tries = 1;; ++tries) {
@@ -80,6 +101,7 @@ Restored restore(const RestoreRequest& request) {
     const CriuStart start = restore_start(request, work.path());
     const int status = wait_criu(start_criu(start));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+      if (!request.paged.empty()) thaw(pids_of(processes), request.paged, request.heap);
       const auto numbers = read_statistics(work.path() + "/stats-restore", 2, {3, 4, 5});
       return {processes[0].pid, {numbers[0], numbers[1], numbers[2]}};
     }

@@ -60,14 +60,20 @@ std::string file_content(const std::string& path) {
   return text.str();
 }
 
-// The message of one regular file without what is compared at restore.
-std::string without_checks(std::string_view regular) {
-  std::string out;
+// The message of one regular file, edited.
+std::string edited(std::string_view regular, const FileEdits& edits) {
   const ImageMessage message(regular);
+  const std::string name(message.bytes(field::kName).value_or(""));
+  const bool unchecked = std::find(edits.unchecked.begin(), edits.unchecked.end(), name) != edits.unchecked.end();
+  const bool moved = !edits.moved_from.empty() && name.rfind(edits.moved_from + "/", 0) == 0;
+  std::string out;
   for (const auto& part : message.fields()) {
     const bool check =
         part.number == field::kSize || (part.number >= field::kMode && part.number <= field::kChecksumParameter);
-    if (!check) out += part.encoded;
+    if (moved && part.number == field::kName)
+      out += encode_bytes(field::kName, edits.moved_to + name.substr(edits.moved_from.size()));
+    else if (!unchecked || !check)
+      out += part.encoded;
   }
   return out;
 }
@@ -164,19 +170,15 @@ std::vector<StoredProcess> stored_processes(const std::string& images) {
   return out;
 }
 
-void write_unchecked_files(const std::string& images, const std::vector<std::string>& paths,
-                           const std::string& target) {
+void write_edited_files(const std::string& images, const FileEdits& edits, const std::string& target) {
   const std::string source = images + "/files.img";
   std::string out = file_content(source).substr(0, kHeaderSize);
   for (const auto& text : read_image(source)) {
     std::string entry;
     const ImageMessage message(text);
-    for (const auto& part : message.fields()) {
-      const bool named =
-          part.number == field::kFileRegular &&
-          std::find(paths.begin(), paths.end(), ImageMessage(part.bytes).bytes(field::kName)) != paths.end();
-      entry += named ? encode_bytes(field::kFileRegular, without_checks(part.bytes)) : std::string(part.encoded);
-    }
+    for (const auto& part : message.fields())
+      entry += part.number == field::kFileRegular ? encode_bytes(field::kFileRegular, edited(part.bytes, edits))
+                                                  : std::string(part.encoded);
     const auto size = static_cast<uint32_t>(entry.size());
     out.append(reinterpret_cast<const char*>(&size), sizeof(size));
     out += entry;

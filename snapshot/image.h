@@ -49,8 +49,13 @@ struct StoredProcess {
 // The processes, the root first. Failure as read_image.
 std::vector<StoredProcess> stored_processes(const std::string& images);
 
-// A copy of `images`/files.img in `target` in which the files named in `paths` are restored whatever size and mode they
-// have by then. Failure as read_image, or when it cannot be written.
-void write_unchecked_files(const std::string& images, const std::vector<std::string>& paths, const std::string& target);
+// What is to be otherwise in a copy of files.img.
+struct FileEdits {
+  std::vector<std::string> unchecked;  // paths of files that are restored whatever size and mode they have by then
+  std::string moved_from, moved_to;    // folders: what lay in the one is in the other; "": none
+  bool empty() const { return unchecked.empty() && moved_from == moved_to; }
+};
+// A copy of `images`/files.img in `target`. Failure as read_image, or when it cannot be written.
+void write_edited_files(const std::string& images, const FileEdits& edits, const std::string& target);
 
 }  // namespace ebb::snapshot

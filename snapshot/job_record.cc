@@ -93,11 +93,12 @@ JobRecord record_job(const ProcessTree& tree) {
   return job;
 }
 
-std::vector<RecordedFile> record_files(const ProcessTree& tree) {
+std::vector<RecordedFile> record_files(const ProcessTree& tree, const std::string& heap) {
   std::map<std::string, RecordedFile> found;
   const auto add = [&](const std::string& path, const std::string& through) {
     struct stat info = {};
-    if (!is_named_file(path) || found.count(path) > 0 || stat(through.c_str(), &info) != 0 || !S_ISREG(info.st_mode))
+    if (!is_named_file(path) || (!heap.empty() && path.rfind(heap + "/", 0) == 0) || found.count(path) > 0 ||
+        stat(through.c_str(), &info) != 0 || !S_ISREG(info.st_mode))
       return;
     found[path] = {path, static_cast<uint64_t>(info.st_size), mtime_of(info), info.st_ino};
   };
@@ -124,7 +125,9 @@ void write_job(const std::string& images, const JobRecord& job) {
                                     {"own_namespace", job.own_namespace},
                                     {"tcp", job.tcp},
                                     {"pipes", pipes},
-                                    {"output_files", job.output_files}});
+                                    {"output_files", job.output_files},
+                                    {"paged", job.paged},
+                                    {"heap", job.heap}});
 }
 
 void write_files(const std::string& images, const std::vector<RecordedFile>& files) {
@@ -144,6 +147,8 @@ JobRecord read_job(const std::string& images) {
     value.at("own_namespace").get_to(job.own_namespace);
     value.at("tcp").get_to(job.tcp);
     value.at("output_files").get_to(job.output_files);
+    job.paged = value.value("paged", job.paged);
+    job.heap = value.value("heap", job.heap);
     for (const auto& pipe : value.at("pipes")) job.pipes.push_back({pipe.at("inode"), pipe.at("descriptor")});
     return job;
   });

@@ -25,6 +25,8 @@ struct JobRecord {
   bool tcp = false;                       // CRIU was asked to keep TCP connections
   std::vector<RecordedPipe> pipes;        // to processes outside, used as standard descriptors
   std::vector<std::string> output_files;  // regular files that are descriptor 1 or 2 of the root
+  std::vector<pid_t> paged;               // processes whose heaps are sealed, in the job's own PID namespace
+  std::string heap;                       // folder in which the files of these were, as CRIU's images have it
 };
 
 struct RecordedFile {
@@ -36,7 +38,8 @@ struct RecordedFile {
 
 // Of a tree that stands still. Failure when it may not be looked at.
 JobRecord record_job(const ProcessTree& tree);
-std::vector<RecordedFile> record_files(const ProcessTree& tree);
+// Without those in the folder `heap` (""; none), which are part of the snapshot.
+std::vector<RecordedFile> record_files(const ProcessTree& tree, const std::string& heap);
 
 // In the folder `images`, synced to the device by whoever publishes it. Failure with the reason.
 void write_job(const std::string& images, const JobRecord& job);

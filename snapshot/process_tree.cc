@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <csignal>
@@ -167,22 +168,25 @@ std::vector<OutsidePipe> outside_pipes(const ProcessTree& tree) {
   return out;
 }
 
-std::string known_obstacle(const ProcessTree& tree, bool tcp) {
+std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<pid_t>& paged) {
   struct Kind {
     const char* target;
     const char* reason;
+    bool ours = false;  // a process that is paged has one
   };
   constexpr Kind kKinds[] = {
-      {"anon_inode:[userfaultfd]", "is a userfaultfd, which no CRIU can store"},
+      {"anon_inode:[userfaultfd]", "is a userfaultfd, which no CRIU can store", true},
       {"anon_inode:[io_uring]",
-       "is an io_uring, which no CRIU can store; end that I/O or turn io_uring off in the program"},
+       "is an io_uring, which no CRIU can store; end that I/O or turn io_uring off in the program", true},
       {"anon_inode:[perf_event]", "is a performance counter, which no CRIU can store"},
       {"anon_inode:bpf", "belongs to BPF, which no CRIU can store here"},
       {"anon_inode:kvm", "belongs to a virtual machine, which no CRIU can store"},
   };
+  const auto is_paged = [&](pid_t pid) { return std::find(paged.begin(), paged.end(), pid) != paged.end(); };
   for (const auto& held : tree.descriptors)
     for (const auto& kind : kKinds)
-      if (held.target.rfind(kind.target, 0) == 0) return where(held) + " " + kind.reason;
+      if (held.target.rfind(kind.target, 0) == 0 && !(kind.ours && is_paged(held.pid)))
+        return where(held) + " " + kind.reason;
   const auto connections = tcp ? std::map<std::string, std::string>{} : established_connections(tree.root);
   for (const auto& held : tree.descriptors)
     if (const auto found = connections.find(held.target); found != connections.end()) {
@@ -203,7 +207,8 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp) {
           "by "
           "ebb run or setsid",
           pid, process_name(pid));
-    if (files.read(fmt::format("/proc/{}/maps", pid)).value_or("").find("anon_inode:[io_uring]") != std::string::npos)
+    if (!is_paged(pid) &&
+        files.read(fmt::format("/proc/{}/maps", pid)).value_or("").find("anon_inode:[io_uring]") != std::string::npos)
       return fmt::format("process {} ({}) has an io_uring mapped, which no CRIU can store", pid, process_name(pid));
   }
   return "";

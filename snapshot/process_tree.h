@@ -38,8 +38,9 @@ ProcessTree read_tree(pid_t root);
 std::vector<OutsidePipe> outside_pipes(const ProcessTree& tree);
 
 // Why CRIU cannot take this tree, in one line that names the descriptor, mapping or process; "" when nothing is known.
-// Established TCP connections are an obstacle unless `tcp` says that they are to be kept.
-std::string known_obstacle(const ProcessTree& tree, bool tcp);
+// Established TCP connections are an obstacle unless `tcp` says that they are to be kept. The processes `paged` have a
+// userfaultfd and an io_uring of our own until their heaps are sealed.
+std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<pid_t>& paged = {});
 
 // 'R', 'S', 'T', 'Z' ... of a process or thread as /proc has it; 0 when it does not exist.
 char process_state(pid_t pid);

@@ -60,13 +60,11 @@ pid_t restore_inside(const CloneSpace& space) {
   enter_terminal(space.terminal);
   start_above(space.images);
 
-  snapshot::RestoreRequest request;
-  request.images = space.images;
-  request.tcp_established = space.job.tcp;
+  auto request = snapshot::restore_request(space.images, space.job);
   request.terminal = space.terminal;
   StandardStreams streams(space.job, space.input, space.output, space.error);
   if (space.own_streams) streams.replace_output_files(space.job, space.output);
-  request.changed_files = check_files(space.images, space.force, space.job, space.own_streams);
+  request.files.unchecked = check_files(space.images, space.force, space.job, space.own_streams);
   request.inherited = streams.inherited();
   const pid_t root = snapshot::restore(request).root;
   if (space.terminal >= 0) tcsetpgrp(space.terminal, getpgid(root));

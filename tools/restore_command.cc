@@ -54,10 +54,8 @@ int bring_back(const RestoreOptions& options) {
     request.force = options.force;
     return run_clones(request);
   }
-  snapshot::RestoreRequest request;
-  request.images = images;
-  request.tcp_established = job.tcp;
-  request.changed_files = check_files(images, options.force, job, false);
+  auto request = snapshot::restore_request(images, job);
+  request.files.unchecked = check_files(images, options.force, job, false);
   const StandardStreams streams(job, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
   request.inherited = streams.inherited();
   Fd terminal;

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include "snapshot/criu.h"
+#include "snapshot/freeze.h"
+#include "snapshot/job_pages.h"
 #include "snapshot/job_record.h"
 #include "snapshot/private_folder.h"
 #include "tools/command_line.h"
@@ -28,15 +30,39 @@ struct SnapshotOptions {
   bool leave_running = false, replace = false, print_stats = false, tcp = false, quiet = false;
 };
 
-nlohmann::json statistics_json(const snapshot::DumpStatistics& statistics, uint64_t total_us, size_t processes) {
-  return {{"processes", processes},
+// What took how long, in microseconds.
+struct Taken {
+  std::string command;
+  pid_t root = 0;
+  size_t processes = 0;
+  snapshot::DumpStatistics criu;
+  snapshot::FreezeStatistics heaps;
+  uint64_t criu_us = 0, publish_us = 0;
+  uint64_t paused_us = 0;  // from the first stop of a thread until the job ran freely again, or had ended
+};
+
+uint64_t microseconds_since(std::chrono::steady_clock::time_point start) {
+  using namespace std::chrono;
+  return static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - start).count());
+}
+
+nlohmann::json statistics_json(const Taken& taken, uint64_t total_us) {
+  return {{"processes", taken.processes},
           {"total_us", total_us},
+          {"paused_us", taken.paused_us},
+          {"phases",
+           {{"clean_us", taken.heaps.clean_us},
+            {"hold_us", taken.heaps.hold_us},
+            {"seal_us", taken.heaps.seal_us},
+            {"criu_us", taken.criu_us},
+            {"publish_us", taken.publish_us},
+            {"resume_us", taken.heaps.resume_us}}},
           {"criu",
-           {{"freezing_us", statistics.freezing_us},
-            {"frozen_us", statistics.frozen_us},
-            {"memdump_us", statistics.memdump_us},
-            {"memwrite_us", statistics.memwrite_us},
-            {"pages_written", statistics.pages_written}}}};
+           {{"freezing_us", taken.criu.freezing_us},
+            {"frozen_us", taken.criu.frozen_us},
+            {"memdump_us", taken.criu.memdump_us},
+            {"memwrite_us", taken.criu.memwrite_us},
+            {"pages_written", taken.criu.pages_written}}}};
 }
 
 // What the job holds in DRAM: the images will not take more.
@@ -62,6 +88,14 @@ void describe(const snapshot::ProcessTree& tree, const std::vector<snapshot::Rec
     manifest->open_files.push_back({file.path, {file.size}, file.mtime_ns, file.inode, {}});
 }
 
+// A page that is locked must not be opened again.
+void tell(snapshot::JobPages& pages, pid_t root, const std::string& text) {
+  if (pages.processes().empty())
+    tell_job(snapshot::start_variable(root, kJobVariable), text);
+  else
+    pages.post(text);
+}
+
 // In a process of its own, which outlives us. When it cannot, the snapshot stays created; `ebb snapshots ls` tells.
 void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag) {
   if (fork() != 0) return;
@@ -77,14 +111,32 @@ void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag
   _exit(code);
 }
 
-int take(const SnapshotOptions& options) {
-  using namespace std::chrono;
-  const Console console(options.quiet ? Verbosity::kQuiet : Verbosity::kNormal);
-  const auto start = steady_clock::now();
+[[noreturn]] void refuse(const std::string& why) {
+  throw Failure("the snapshot is refused and the job goes on: " + why);
+}
+
+void seal(snapshot::HeapFreeze& heaps, const std::string& folder, pid_t root, bool tcp) {
+  try {
+    TerminalProgress progress;
+    heaps.seal(folder, [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); });
+    heaps.check_all_sealed();
+  } catch (const Failure& failure) {
+    refuse(failure.what());
+  }
+  // What is left of these is the program's own.
+  const std::string obstacle = snapshot::known_obstacle(snapshot::read_tree(root), tcp);
+  if (!obstacle.empty()) refuse(obstacle);
+}
+
+// Freezes the job and publishes the snapshot; the pages of its control are locked meanwhile.
+Taken freeze(const SnapshotOptions& options, const Console& console, const snapshot::Catalogue& catalogue) {
   const pid_t root = find_job(options.job);
   const auto tree = snapshot::read_tree(root);
-  const std::string obstacle = snapshot::known_obstacle(tree, options.tcp);
-  if (!obstacle.empty()) throw Failure("the snapshot is refused and the job goes on: " + obstacle);
+  snapshot::JobPages pages;
+  pages.find(tree.pids);
+  const bool paged = !pages.processes().empty();
+  const std::string obstacle = snapshot::known_obstacle(tree, options.tcp, pages.pids());
+  if (!obstacle.empty()) refuse(obstacle);
   for (const auto& pipe : snapshot::outside_pipes(tree))
     if (pipe.descriptor < 0 && pipe.held.number <= 2)
       console.warn(
@@ -92,10 +144,13 @@ int take(const SnapshotOptions& options) {
                       "at its other end after a restore",
                       pipe.held.number, pipe.held.pid, snapshot::process_name(pipe.held.pid)));
 
-  const auto catalogue = user_catalogue();
   auto draft = catalogue.begin(options.tag, {}, options.replace);
-  const std::string images = draft.images();
+  const std::string images = draft.images(), heap_folder = paged ? draft.heap().string() : "";
   snapshot::check_space(images, resident_bytes(tree));
+  snapshot::HeapFreeze heaps(pages, root);
+  if (paged) seal(heaps, heap_folder, root, options.tcp);
+
+  Taken taken;
   snapshot::DumpRequest request;
   request.root = root;
   request.images = images;
@@ -103,24 +158,47 @@ int take(const SnapshotOptions& options) {
   request.tcp_established = options.tcp;
   // It counts before the job ends: whatever happens to us, there is the job or its snapshot.
   request.on_frozen = [&] {
+    const auto start = std::chrono::steady_clock::now();
     const auto frozen = snapshot::read_tree(root);
     auto job = snapshot::record_job(frozen);
     job.tcp = options.tcp;
+    job.heap = heap_folder;
+    for (const pid_t pid : pages.pids()) job.paged.push_back(snapshot::namespace_pids(pid).back());
     snapshot::write_job(images, job);
-    const auto files = snapshot::record_files(frozen);
+    const auto files = snapshot::record_files(frozen, heap_folder);
     snapshot::write_files(images, files);
     snapshot::save_private_folder(root, job.temporary_directory, images);
     describe(frozen, files, options.job, &draft.manifest());
     draft.publish();
+    heaps.moved_to(catalogue.root() / options.tag / "heap");
     if (!options.leave_running)
-      tell_job(snapshot::start_variable(root, kJobVariable),
-               fmt::format("{}{}; ebb restore {} brings it back", kFrozen, options.tag, options.tag));
+      tell(pages, root, fmt::format("{}{}; ebb restore {} brings it back", kFrozen, options.tag, options.tag));
+    taken.publish_us = microseconds_since(start);
   };
-  const auto statistics = snapshot::dump(request);
-  const auto total = static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - start).count());
+  const auto start = std::chrono::steady_clock::now();
+  taken.criu = snapshot::dump(request);
+  taken.criu_us = microseconds_since(start) - taken.publish_us;
+  if (options.leave_running)
+    heaps.resume();
+  else
+    heaps.let_end();
+  taken.heaps = heaps.statistics();
+  taken.paused_us = taken.heaps.stopped ? microseconds_since(*taken.heaps.stopped) : taken.criu.frozen_us;
+  taken.command = tree.command;
+  taken.root = root;
+  taken.processes = tree.pids.size();
+  return taken;
+}
+
+int take(const SnapshotOptions& options) {
+  const Console console(options.quiet ? Verbosity::kQuiet : Verbosity::kNormal);
+  const auto start = std::chrono::steady_clock::now();
+  const auto catalogue = user_catalogue();
+  const Taken taken = freeze(options, console, catalogue);
+  const auto total = microseconds_since(start);
   console.note(fmt::format("snapshot {} of {} ({}) taken in {}, the job stood still for {}{}",
-                           shell_quoted(options.tag), tree.command, root, readable_time(total * 1000),
-                           readable_time(statistics.frozen_us * 1000),
+                           shell_quoted(options.tag), taken.command, taken.root, readable_time(total * 1000),
+                           readable_time(taken.paused_us * 1000),
                            options.leave_running ? " and goes on" : " and has ended"));
   if (options.wait == "persisted") {
     TerminalProgress progress;
@@ -128,8 +206,7 @@ int take(const SnapshotOptions& options) {
   } else {
     persist_behind(catalogue, options.tag);
   }
-  if (options.print_stats)
-    write_all(STDOUT_FILENO, statistics_json(statistics, total, tree.pids.size()).dump(2) + "\n");
+  if (options.print_stats) write_all(STDOUT_FILENO, statistics_json(taken, total).dump(2) + "\n");
   return kExitOk;
 }
 

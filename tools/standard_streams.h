@@ -30,7 +30,7 @@ class StandardStreams {
 Fd open_terminal();
 
 // Failure that names the files that changed since the snapshot. With `force` they are told as warnings and returned,
-// for RestoreRequest::changed_files; with `streams_replaced` the job's output files do not matter. These may have grown
+// for FileEdits::unchecked; with `streams_replaced` the job's output files do not matter. These may have grown
 // in any case: the report of `ebb run` comes after the job's end, and other programs append to the same log.
 std::vector<std::string> check_files(const std::string& images, bool force, const snapshot::JobRecord& job,
                                      bool streams_replaced);

@@ -1,0 +1,223 @@
+// Sealing heaps, and having them taken back: see freeze.h.
+#include "snapshot/freeze.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <chrono>
+#include <csignal>
+#include <exception>
+#include <functional>
+
+#include "snapshot/process_tree.h"
+#include "tools/console.h"
+
+namespace ebb::snapshot {
+namespace {
+
+using tools::Failure;
+
+uint64_t microseconds_of(const std::function<void()>& step) {
+  using namespace std::chrono;
+  const auto start = steady_clock::now();
+  step();
+  return static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - start).count());
+}
+
+// A process in a mount namespace of its own may find another folder under that path, or none.
+void check_same_folder(const PagedProcess& process, const std::string& folder) {
+  struct stat ours = {}, theirs = {};
+  if (stat(folder.c_str(), &ours) != 0 ||
+      stat(fmt::format("/proc/{}/root{}", process.pid, folder).c_str(), &theirs) != 0 || ours.st_dev != theirs.st_dev ||
+      ours.st_ino != theirs.st_ino)
+    throw Failure(fmt::format("{} cannot reach {}: give another folder by EBB_SNAPSHOTS", told(process), folder));
+}
+
+// It could not answer; and where others are sealed, the restored job is stopped and continued as a whole.
+void check_none_stopped(const std::vector<pid_t>& pids) {
+  for (const pid_t pid : pids)
+    if (process_state(pid) == 'T')
+      throw Failure(
+          fmt::format("process {0} ({1}) is stopped: continue it first: kill -CONT {0}", pid, process_name(pid)));
+}
+
+// Of steps that are all taken, whatever happens to some.
+class FirstFailure {
+ public:
+  void of(const std::function<void()>& step) {
+    try {
+      step();
+    } catch (const Failure&) {
+      if (!failure_) failure_ = std::current_exception();
+    }
+  }
+  void raise() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  std::exception_ptr failure_;
+};
+
+}  // namespace
+
+HeapFreeze::~HeapFreeze() {
+  try {
+    resume_sealed();
+  } catch (const std::exception& e) {  // without our lock they go on by themselves, as far as they can
+    tools::Console(tools::Verbosity::kNormal).warn(e.what());
+  }
+  abort_asked();
+}
+
+void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
+  if (pages_.processes().empty()) return;
+  check_none_stopped(read_tree(root_).pids);
+  pages_.wait_for_recovery();
+  pages_.set_folder(folder);
+  for (const auto& process : pages_.processes()) check_same_folder(process, folder);
+  statistics_.clean_us = microseconds_of([&] { ask_for(Freeze::kClean, pages_.processes(), progress); });
+  statistics_.hold_us = microseconds_of([&] {
+    // Until all hold, they may start processes that are paged, too.
+    for (auto fresh = pages_.processes(); !fresh.empty(); fresh = pages_.find(read_tree(root_).pids))
+      ask_for(Freeze::kHold, fresh, progress);
+  });
+  statistics_.stopped = std::chrono::steady_clock::now();
+  statistics_.seal_us = microseconds_of([&] {
+    for (const auto& process : pages_.processes()) stop_threads(process);
+    seal_stopped();
+    stop_.let_all_go();
+  });
+}
+
+void HeapFreeze::check_all_sealed() {
+  if (stages_.empty()) return;
+  const auto fresh = pages_.find(read_tree(root_).pids);
+  if (!fresh.empty()) throw Failure(fmt::format("{} has begun to be paged meanwhile: try again", told(fresh[0])));
+}
+
+void HeapFreeze::resume() {
+  if (stages_.empty()) return;
+  statistics_.resume_us = microseconds_of([&] { resume_sealed(); });
+}
+
+// A copy of the list: processes that end are dropped from it.
+void HeapFreeze::ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress) {
+  for (const auto& process : processes) {
+    stages_[process.pid] = Stage::kAsked;
+    ask(process, step);
+  }
+  const auto look = [&] {
+    Bytes done{}, todo{};
+    for (const auto& process : processes) {
+      done += Bytes{process.freeze().done.load(std::memory_order_relaxed)};
+      todo += Bytes{process.freeze().todo.load(std::memory_order_relaxed)};
+    }
+    if (progress) progress("write", done, todo);
+  };
+  for (const auto& process : processes)
+    if (await(process, step, look) == Answer::kGone) drop(process);
+}
+
+void HeapFreeze::drop(const PagedProcess& process) {
+  stages_.erase(process.pid);
+  pages_.forget(process.pid);
+}
+
+void HeapFreeze::stop_threads(const PagedProcess& process) {
+  const pid_t pager = pager_thread(process);
+  if (pager == 0 && process_state(process.pid) != '\0')
+    throw Failure(fmt::format("{} has no pager thread: it ends just now", told(process)));
+  stop_.stop(process.pid, pager);
+}
+
+// One that fails does not keep the others from answering: each is sealed or is not before anything is undone.
+void HeapFreeze::seal_stopped() {
+  FirstFailure failure;
+  std::vector<PagedProcess> asked;
+  for (const auto& process : pages_.processes())
+    failure.of([&] {
+      ask(process, Freeze::kSeal);
+      asked.push_back(process);
+    });
+  for (const auto& process : asked)
+    failure.of([&] {
+      if (await(process, Freeze::kSeal) == Answer::kGone)
+        drop(process);
+      else
+        stages_[process.pid] = Stage::kSealed;
+    });
+  failure.raise();
+}
+
+void HeapFreeze::resume_sealed() {
+  FirstFailure failure;
+  std::vector<PagedProcess> asked;
+  for (const auto& process : pages_.processes())
+    if (const auto at = stages_.find(process.pid); at != stages_.end() && at->second == Stage::kSealed) {
+      stages_.erase(at);
+      failure.of([&] {
+        stop_threads(process);
+        ask(process, Freeze::kResume);
+        asked.push_back(process);
+      });
+    }
+  for (const auto& process : asked)
+    failure.of([&] {
+      if (await(process, Freeze::kResume) == Answer::kDone) finish(process);
+    });
+  stop_.let_all_go();
+  failure.raise();
+}
+
+// Nothing can be done about one that does not answer: it goes on by itself when our lock is gone.
+void HeapFreeze::abort_asked() {
+  stop_.let_all_go();
+  FirstFailure ignored;
+  std::vector<PagedProcess> asked;
+  for (const auto& process : pages_.processes())
+    if (stages_.erase(process.pid) > 0)
+      ignored.of([&] {
+        ask(process, Freeze::kAbort);
+        asked.push_back(process);
+      });
+  for (const auto& process : asked)
+    ignored.of([&] {
+      if (await(process, Freeze::kAbort) == Answer::kDone) finish(process);
+    });
+}
+
+namespace {
+
+void take_heaps_back(ThreadStop& stop, const std::vector<pid_t>& paged, const std::string& folder) {
+  JobPages pages;
+  pages.set_folder(folder);
+  const auto processes = pages.find(paged);
+  if (processes.size() != paged.size())
+    throw Failure("a process of the job came back without its control page: the snapshot cannot be restored here");
+  for (const auto& process : processes) {
+    stop.let_go(pager_thread(process));
+    ask(process, Freeze::kResume);
+  }
+  for (const auto& process : processes) {
+    if (await(process, Freeze::kResume) == Answer::kGone)
+      throw Failure(fmt::format("{} was killed while it was restored", told(process)));
+    finish(process);
+  }
+}
+
+}  // namespace
+
+void thaw(const std::vector<pid_t>& pids, const std::vector<pid_t>& paged, const std::string& folder) {
+  ThreadStop stop(ThreadStop::AtOurDeath::kDie);
+  try {
+    for (const pid_t pid : pids) stop.stop(pid);
+    for (const pid_t pid : pids) stop.end_group_stop(pid);
+    if (process_state(pids.at(0)) == '\0') throw Failure("the job was killed while it was restored");
+    take_heaps_back(stop, paged, folder);
+  } catch (...) {
+    for (const pid_t pid : pids) kill(pid, SIGKILL);
+    throw;
+  }
+}
+
+}  // namespace ebb::snapshot
