@@ -6,6 +6,7 @@
 //
 // Plain atomics, no locks: a process may be killed at any instruction. A slot's owner holds an fcntl() lock on the byte
 // at `slot index` of the file; the kernel drops it at death and at exec, so a slot without a lock is free for the next.
+// A snapshot does not keep these locks: see `locks_lost`.
 #pragma once
 
 #include <atomic>
@@ -110,6 +111,8 @@ struct JobControl {
   // Absolute path of the folder in which the snapshot's heap files are, or are to be; ends with 0.
   char freeze_folder[1024] = {};
   JobFreeze freeze[kJobSlots] = {};
+  // Not 0: the job was restored from a snapshot, and locks of slots are missing whose processes live.
+  Counter locks_lost{};
 
   // Leaves a line for the report; the oldest one gives way when there are too many.
   void post(std::string_view text) {

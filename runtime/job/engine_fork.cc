@@ -112,6 +112,7 @@ void fork_prepare() {
   s.hooks_waiting.fetch_add(1);
   s.lock.lock();
   s.hooks_waiting.fetch_sub(1);
+  if (s.job.attached()) s.job.keep_lock();  // the child looks at the slots that others have
   // A child of a free-running process is charged for all that it inherits, one of a paged process for what it writes.
   constexpr uint64_t kChildren = 16;
   if (s.mode.load() == Mode::kFreeRun && s.job.attached() &&

@@ -194,6 +194,7 @@ void FreezeAgent::wait_sealed() {
 }
 
 Errno FreezeAgent::resume() {
+  s_.job.keep_lock();
   if (const Errno failed = s_.store.open_files(s_.job.control().freeze_folder, false)) return failed;
   open_again();
   return s_.pager.take_back(buffer_);

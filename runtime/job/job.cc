@@ -66,6 +66,31 @@ bool Job::own_lock(unsigned slot) {
   return !is_error(raw_syscall(SYS_fcntl, fd_, F_SETLK, as_arg(&lock)));
 }
 
+void Job::unlock(unsigned slot) {
+  const struct flock lock = byte_lock(slot, F_UNLCK);
+  raw_syscall(SYS_fcntl, fd_, F_SETLK, as_arg(&lock));
+}
+
+// Locks the slot if no process has it that lives.
+bool Job::take_if_free(unsigned slot) {
+  if (!own_lock(slot)) return false;
+  const int32_t pid = control_->slot[slot].pid.load();
+  if (!control_->locks_lost.load() || pid == 0 || pid == raw_syscall(SYS_getpid)) return true;
+  if (raw_syscall(SYS_kill, pid, 0) == -ESRCH) return true;
+  unlock(slot);
+  return false;
+}
+
+void Job::keep_lock() {
+  if (!slot_) return;
+  const auto index = static_cast<unsigned>(slot_ - control_->slot);
+  // A lock of the open file meets those of all processes, our own included.
+  struct flock lock = byte_lock(index, F_WRLCK);
+  if (is_error(raw_syscall(SYS_fcntl, fd_, F_OFD_GETLK, as_arg(&lock))) || lock.l_type != F_UNLCK) return;
+  control_->locks_lost.store(1);
+  (void)own_lock(index);
+}
+
 bool Job::being_frozen() const {
   struct flock lock = byte_lock(kFreezerByte, F_WRLCK);
   return is_error(raw_syscall(SYS_fcntl, fd_, F_GETLK, as_arg(&lock))) || lock.l_type != F_UNLCK;
@@ -94,7 +119,7 @@ Errno Job::take_slot() {
   const auto pid = static_cast<int32_t>(raw_syscall(SYS_getpid));
   for (unsigned i = 0; i < kJobSlots; ++i) {
     if (slot_ && slot_ == &control_->slot[i]) continue;  // a fork child: that one is its parent's
-    if (!own_lock(i)) continue;
+    if (!take_if_free(i)) continue;
     slot_ = &control_->slot[i];
     clear(*slot_);
     slot_->pid.store(pid);
@@ -105,14 +130,14 @@ Errno Job::take_slot() {
 }
 
 Bytes Job::reclaim_dead() {
+  keep_lock();
   Bytes found{};
   for (unsigned i = 0; i < kJobSlots; ++i) {
     JobSlot& slot = control_->slot[i];
-    if (&slot == slot_ || slot.pid.load() == 0 || !own_lock(i)) continue;
+    if (&slot == slot_ || slot.pid.load() == 0 || !take_if_free(i)) continue;
     found += Bytes{slot.charged.load()};
     clear(slot);
-    const struct flock open = byte_lock(i, F_UNLCK);
-    raw_syscall(SYS_fcntl, fd_, F_SETLK, as_arg(&open));
+    unlock(i);
   }
   return found;
 }

@@ -15,6 +15,8 @@ class Job {
   Errno attach(const char* path, Bytes budget);
   // In a fork child: a slot of its own in the inherited page.
   Errno take_slot();
+  // Takes the lock of this process's slot again if it is gone: the process was restored from a snapshot.
+  void keep_lock();
   // Gives back what processes hold that ended without a word. How much was found.
   Bytes reclaim_dead();
 
@@ -27,6 +29,8 @@ class Job {
 
  private:
   bool own_lock(unsigned slot);
+  bool take_if_free(unsigned slot);
+  void unlock(unsigned slot);
   void clear(JobSlot& slot);
 
   JobControl* control_ = nullptr;
