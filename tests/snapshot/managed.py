@@ -1,10 +1,10 @@
-"""Jobs of `ebb run`: one that fits in its budget is frozen and brought back, and keeps its budget; one that is paged is
-refused and goes on: managed.py EBB COUNTER."""
+"""Jobs of `ebb run` are frozen, brought back and copied, and keep their budget: one that fits in it, one that is paged, and
+one of several processes: managed.py EBB COUNTER."""
 import os
 import sys
 
 import job
-from job import EBB, PYTHON, ROOT, Job, check, check_equal, ebb, restored
+from job import EBB, PYTHON, ROOT, Job, check, check_equal, cloned, restored
 
 # Each line "MIB" allocates so much more; the answer is the hash of everything and whether a userfaultfd is open.
 PROGRAM = """
@@ -48,15 +48,62 @@ def fits():
 
 
 def paged():
-    expected = bare(256, 1)
+    expected = bare(256, 0, 1, 2)
     program = started("paged", None)
     check_equal(program.ask("256"), f"{expected[0]} paged", "before")
-    done = ebb("snapshot", "paged", "refused")
-    check_equal(done.returncode, 125, "exit code of the snapshot")
-    check("userfaultfd" in done.stderr, f"the reason: {done.stderr!r}")
-    check_equal(program.ask("1"), f"{expected[1]} paged", "after the refusal")
-    check_equal(program.end(), 0, "exit code of the job")
+    program.freeze("left", "--leave-running", name="paged")
+    check_equal(program.ask("0"), f"{expected[1]} paged", "the job that was left running")
+    check_equal(program.ask("1"), f"{expected[2]} paged", "more in the job that was left running")
+    program.freeze("ended", name="paged")
+    for tag, steps in (("left", "1"), ("ended", "0")):
+        again = restored(tag)
+        check_equal(again.ask(steps), f"{expected[2]} paged", f"{tag}, restored")
+        check_equal(again.end(), 0, f"{tag}: exit code after the restore")
+        copy = cloned(tag)
+        check_equal(copy.ask(steps), f"{expected[2]} paged", f"{tag}, a copy")
+        check_equal(copy.end(), 0, f"{tag}: exit code of the copy")
+
+
+# A parent and children that share pages since the fork, and write to some; each answers with a hash of all it has.
+FAMILY = """
+import hashlib, multiprocessing, sys
+blocks = [bytearray([i % 251]) * (1 << 20) for i in range(96)]
+def answer(i, word):
+    for block in blocks[i::16]: block[100 + i] = (block[100 + i] + int(word)) % 256
+    return hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16]
+def child(i, pipe):
+    blocks.extend(bytearray([i]) * (1 << 20) for _ in range(40))
+    for word in iter(pipe.recv, "end"): pipe.send(answer(i, word))
+pipes = []
+for i in range(1, 4):
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.get_context("fork").Process(target=child, args=(i, theirs)).start()
+    pipes.append(ours)
+for line in sys.stdin:
+    for pipe in pipes: pipe.send(line)
+    print(answer(0, line), *[pipe.recv() for pipe in pipes], flush=True)
+for pipe in pipes: pipe.send("end")
+"""
+
+
+def family():
+    """Three generations of snapshots, each of the job as the last one was restored."""
+    program = Job([PYTHON, "-c", FAMILY])
+    expected = [program.ask("1") for _ in range(5)]
+    program.end()
+    program = Job([EBB, "run", "-q", "-d", "160M", "-s", f"file:{ROOT}/slow", "--name", "family", "--", PYTHON, "-c", FAMILY])
+    check_equal(program.ask("1"), expected[0], "before")
+    name = "family"
+    for generation in range(1, 4):
+        program.freeze(f"family-{generation}", name=name)
+        program = restored(f"family-{generation}")
+        check_equal(program.ask("1"), expected[generation], f"generation {generation}")
+        name = str(program.pid)
+    check_equal(program.end(), 0, "exit code")
+    copy = cloned("family-3")
+    check_equal(copy.ask("1"), expected[3], "a copy of the last one")
+    check_equal(copy.end(), 0, "exit code of the copy")
 
 
 job.require_criu()
-job.run_all([fits, paged], 60)
+job.run_all([fits, paged, family], 110)
