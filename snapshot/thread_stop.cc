@@ -139,13 +139,19 @@ void ThreadStop::let_go(pid_t thread) {
   const Thread held = at->second;
   threads_.erase(at);
   if (trace(PTRACE_DETACH, thread, 0, held.signal)) return;
-  // It was killed. Who traces a thread has to see its end, before its parent can; our own child's end is for others
-  // here to see.
-  if (thread != held.process || !is_our_child(thread)) waitpid(thread, nullptr, __WALL | WNOHANG);
+  // It was killed, and who traces a thread has to see its end before its parent can, and before the process as a whole
+  // ends. The end of our own child is for others here to see.
+  if (thread == held.process && is_our_child(thread)) return;
+  while (waitpid(thread, nullptr, __WALL) < 0 && errno == EINTR) {
+  }
 }
 
 void ThreadStop::let_all_go() {
-  while (!threads_.empty()) let_go(threads_.begin()->first);
+  // The first thread of a process ends last.
+  std::vector<pid_t> first, others;
+  for (const auto& [id, thread] : threads_) (id == thread.process ? first : others).push_back(id);
+  for (const auto& list : {others, first})
+    for (const pid_t thread : list) let_go(thread);
 }
 
 }  // namespace ebb::snapshot
