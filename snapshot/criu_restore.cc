@@ -94,7 +94,13 @@ RestoreRequest restore_request(const std::string& images, const JobRecord& job) 
 Restored restore(const RestoreRequest& request) {
   const auto processes = stored_processes(request.images);
   for (int tries = 1;; ++tries) {
-    if (const auto id = id_in_use(processes))
+    const auto id = id_in_use(processes);
+    if (id && process_state(*id) == 'Z')
+      throw Failure(
+          fmt::format("PID {} of the job is that of a process ({}) that has ended, which its parent does not ask for; a "
+                      "container wants an init that does (docker run --init)",
+                      *id, process_name(*id)));
+    if (id)
       throw Failure(fmt::format("PID {} of the job is in use by {}; start a copy with PIDs of its own: ebb clone", *id,
                                 process_name(*id)));
     WorkFolder work;

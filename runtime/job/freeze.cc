@@ -36,15 +36,16 @@ void FreezeAgent::announce() {
 void FreezeAgent::answer(Freeze request, Errno error) {
   page().error.store(error.value);
   page().answer.store(request);
-  answered_ = request;
   raw_syscall(SYS_futex, as_arg(&page().answer), FUTEX_WAKE, INT_MAX);
 }
 
 uint64_t FreezeAgent::step(uint64_t idle_ns) {
   const Freeze request = page().request.load();
-  if (request != Freeze::kNone || answered_ != Freeze::kNone) drain_wake();
-  if (request == Freeze::kNone) answered_ = Freeze::kNone;
-  if (request == answered_) return idle_ns;
+  if (request != Freeze::kNone || asked_) drain_wake();
+  asked_ = request != Freeze::kNone;
+  if (!asked_) return idle_ns;
+  if (!s_.job.being_frozen()) return forget_request(), idle_ns;
+  if (request == page().answer.load()) return idle_ns < kLookNs ? idle_ns : kLookNs;
   switch (request) {
     case Freeze::kClean:
       return clean() ? 0 : idle_ns;
@@ -56,9 +57,22 @@ uint64_t FreezeAgent::step(uint64_t idle_ns) {
       s_.fork_lock.unlock();
       return 0;
     default:
+      drop_buffer();
       answer(request, request == Freeze::kAbort ? Errno{} : Errno{EINVAL});
       return idle_ns;
   }
+}
+
+// The tool is gone, and the next one has to find that nothing is asked.
+void FreezeAgent::forget_request() {
+  page().request.store(Freeze::kNone);
+  page().answer.store(Freeze::kNone);
+  drop_buffer();
+}
+
+void FreezeAgent::drop_buffer() {
+  if (buffer_) raw_syscall(SYS_munmap, as_arg(buffer_), kExtentSize);
+  buffer_ = nullptr;
 }
 
 // The tool writes to the eventfd without a word to us (State::woken).
@@ -91,10 +105,7 @@ bool FreezeAgent::clean() {
     return true;
   }
   if (!over) return true;
-  if (walk_.error) {
-    raw_syscall(SYS_munmap, as_arg(buffer_), kExtentSize);
-    buffer_ = nullptr;
-  }
+  if (walk_.error) drop_buffer();
   answer(Freeze::kClean, walk_.error);
   return false;
 }
@@ -104,10 +115,11 @@ void FreezeAgent::hold() {
   if (!buffer_) return answer(Freeze::kHold, {EINVAL});
   answer(Freeze::kHold, {});
   uint64_t looked = s_.clock.now_ns();
-  bool over = false;
+  bool over = false, tried = false;
   while (!over) {
     const Freeze request = page().request.load();
-    if (request == Freeze::kSeal && answered_ != Freeze::kSeal) {
+    if (request == Freeze::kSeal && !tried) {
+      tried = true;
       over = seal();
     } else if (request == Freeze::kAbort) {
       answer(Freeze::kAbort, {});
@@ -115,6 +127,7 @@ void FreezeAgent::hold() {
     } else if (s_.clock.now_ns() - looked > kLookNs) {
       looked = s_.clock.now_ns();
       over = !s_.job.being_frozen();
+      if (over) forget_request();
     }
     if (over) break;
     // Threads wait for their pages in system calls, where nobody can stop them.
@@ -123,8 +136,7 @@ void FreezeAgent::hold() {
     s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), idle < kLookNs ? idle : kLookNs);
     drain_wake();
   }
-  raw_syscall(SYS_munmap, as_arg(buffer_), kExtentSize);
-  buffer_ = nullptr;
+  drop_buffer();
 }
 
 // True when it is over, one way or another; false when nothing has changed and the tool will say what comes next.
@@ -187,7 +199,7 @@ void FreezeAgent::wait_sealed() {
                "the snapshot was given up by its tool: what is in memory now stays outside of the budget");
       s_.pager.let_all_go();
       open_again();
-      return answer(Freeze::kAbort, {});
+      return forget_request();
     }
     wait_for_change(page().request, request, kLookNs);
   }

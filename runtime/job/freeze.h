@@ -21,6 +21,8 @@ class FreezeAgent {
   uint64_t step(uint64_t idle_ns);
 
  private:
+  void forget_request();
+  void drop_buffer();
   void drain_wake();
   bool clean();
   void hold();
@@ -36,7 +38,7 @@ class FreezeAgent {
   State& s_;
   Pager::CleanWalk walk_{};
   unsigned walks_ = 0;
-  Freeze answered_ = Freeze::kNone;
+  bool asked_ = false;
   char* buffer_ = nullptr;  // of one extent, while a snapshot is made
 };
 
