@@ -22,6 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "bench", "lib"))
 
 import figures  # noqa: E402
+from freezing import Freezing  # noqa: E402
 from overhead import Overhead  # noqa: E402
 from pressure import Pressure  # noqa: E402
 
@@ -54,10 +55,12 @@ def main():
 
     program = os.path.join(a.build, "bin", "bench_overcommit")
     pressure = Pressure(program, a.disk, a.memory_tier, a.quick, a.timeout)
+    freezing = Freezing(a.build, a.disk, a.quick)
     overhead = Overhead(a.build, ROOT, a.disk, a.quick)
     benches = {"fits": overhead.fits, "true": overhead.true, "malloc": overhead.malloc, "seq": pressure.seq,
                "rmw": pressure.rmw, "rand": pressure.rand, "hotcold": pressure.hotcold, "refault": pressure.refault,
-               "own": pressure.own}
+               "own": pressure.own, "pause": freezing.pause, "delta": freezing.delta, "clones": freezing.clones,
+               "rds": freezing.rds}
     if a.list:
         print("\n".join(benches))
         return 0
@@ -85,6 +88,7 @@ def main():
                 results.append({"bench": name, **figure.json()})
                 print(figure.row(), flush=True)
     finally:
+        freezing.close()
         with open(a.json, "w", encoding="utf-8") as out:
             json.dump({"schema": "ebbtide.bench/1", "quick": a.quick, "processors": os.cpu_count(),
                        "kernel": platform.release(), "page_cluster": _read("/proc/sys/vm/page-cluster"),

@@ -18,6 +18,7 @@
 
 #include "snapshot/criu.h"
 #include "snapshot/criu_process.h"
+#include "snapshot/failure_point.h"
 #include "snapshot/process_tree.h"
 #include "tools/console.h"
 
@@ -159,20 +160,26 @@ DumpStatistics dump(const DumpRequest& request) {
   Question question;
   CriuStart start = dump_start(request, images_folder, work_folder, question.name());
   start.output = work.path() + "/criu.out";
+  failure_point("start criu");
   const pid_t child = start_criu(start);
+  failure_point("criu works");
 
   std::exception_ptr refusal;
   std::optional<Ends> ends;
   if (question.wait(child)) {
     try {
       if (!request.leave_running) ends.emplace(request.root);
+      failure_point("frozen");
       if (request.on_frozen) request.on_frozen();
+      failure_point("published");
     } catch (...) {
       refusal = std::current_exception();
     }
     question.answer(refusal ? kStop : kGo);
   }
+  failure_point("answered");
   const int status = wait_criu(child);
+  failure_point("criu ended");
   if (refusal) std::rethrow_exception(refusal);
   // Where the end of the tree ends its PID namespace, CRIU is killed with it, its work done.
   const bool ended_with_namespace = start.namespaces_of != 0 && ends && ends->over();

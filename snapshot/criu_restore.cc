@@ -9,6 +9,7 @@
 
 #include "snapshot/criu.h"
 #include "snapshot/criu_process.h"
+#include "snapshot/failure_point.h"
 #include "snapshot/freeze.h"
 #include "snapshot/image.h"
 #include "snapshot/job_record.h"
@@ -96,16 +97,18 @@ Restored restore(const RestoreRequest& request) {
   for (int tries = 1;; ++tries) {
     const auto id = id_in_use(processes);
     if (id && process_state(*id) == 'Z')
-      throw Failure(
-          fmt::format("PID {} of the job is that of a process ({}) that has ended, which its parent does not ask for; a "
-                      "container wants an init that does (docker run --init)",
-                      *id, process_name(*id)));
+      throw Failure(fmt::format(
+          "PID {} of the job is that of a process ({}) that has ended, which its parent does not ask for; a "
+          "container wants an init that does (docker run --init)",
+          *id, process_name(*id)));
     if (id)
       throw Failure(fmt::format("PID {} of the job is in use by {}; start a copy with PIDs of its own: ebb clone", *id,
                                 process_name(*id)));
     WorkFolder work;
     const CriuStart start = restore_start(request, work.path());
+    failure_point("start criu");
     const int status = wait_criu(start_criu(start));
+    failure_point("criu ended");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
       if (!request.paged.empty()) thaw(pids_of(processes), request.paged, request.heap);
       const auto numbers = read_statistics(work.path() + "/stats-restore", 2, {3, 4, 5});

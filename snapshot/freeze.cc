@@ -1,15 +1,21 @@
 // Sealing heaps, and having them taken back: see freeze.h.
 #include "snapshot/freeze.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <exception>
 #include <functional>
 
+#include "snapshot/failure_point.h"
 #include "snapshot/process_tree.h"
 #include "tools/console.h"
+#include "tools/fd.h"
 
 namespace ebb::snapshot {
 namespace {
@@ -58,6 +64,61 @@ class FirstFailure {
   std::exception_ptr failure_;
 };
 
+pid_t pager_of(const PagedProcess& process) {
+  const pid_t pager = pager_thread(process);
+  if (pager == 0 && process_state(process.pid) != '\0')
+    throw Failure(fmt::format("{} has no pager thread: it ends just now", told(process)));
+  return pager;
+}
+
+void take_back_stopped(const std::vector<PagedProcess>& sealed) {
+  ThreadStop stop(ThreadStop::AtOurDeath::kDie);
+  FirstFailure failure;
+  std::vector<PagedProcess> asked;
+  for (const auto& process : sealed)
+    failure.of([&] {
+      stop.stop(process.pid, pager_of(process));
+      ask(process, Freeze::kResume);
+      asked.push_back(process);
+    });
+  for (const auto& process : asked)
+    failure.of([&] {
+      if (await(process, Freeze::kResume) == Answer::kDone) finish(process);
+    });
+  stop.let_all_go();
+  failure.raise();
+}
+
+// In a child that signals to this process's group or terminal do not reach, nor its end. Failure as the child's.
+void in_own_process(const std::function<void()>& work) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) throw Failure(fmt::format("cannot make a pipe: {}", tools::error_text(errno)));
+  tools::Fd reading(ends[0]), writing(ends[1]);
+  const pid_t child = fork();
+  if (child < 0) throw Failure(fmt::format("cannot start a process: {}", tools::error_text(errno)));
+  if (child == 0) {
+    setsid();
+    std::string text;
+    try {
+      work();
+    } catch (const std::exception& e) {
+      text = e.what();
+    }
+    (void)tools::write_all(writing.get(), text);
+    _exit(0);
+  }
+  writing.reset();
+  std::string text;
+  char part[256];
+  for (ssize_t n; (n = read(reading.get(), part, sizeof part)) > 0 || (n < 0 && errno == EINTR);)
+    if (n > 0) text.append(part, static_cast<size_t>(n));
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (text.empty() && status != 0) text = "the process that takes the heaps back was killed, and the job with it";
+  if (!text.empty()) throw Failure(text);
+}
+
 }  // namespace
 
 HeapFreeze::~HeapFreeze() {
@@ -83,8 +144,11 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
   });
   statistics_.stopped = std::chrono::steady_clock::now();
   statistics_.seal_us = microseconds_of([&] {
+    failure_point("stop");
     for (const auto& process : pages_.processes()) stop_threads(process);
+    failure_point("stopped");
     seal_stopped();
+    failure_point("let go");
     stop_.let_all_go();
   });
 }
@@ -104,8 +168,10 @@ void HeapFreeze::resume() {
 void HeapFreeze::ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress) {
   for (const auto& process : processes) {
     stages_[process.pid] = Stage::kAsked;
+    failure_point("ask");
     ask(process, step);
   }
+  failure_point("await");
   const auto look = [&] {
     Bytes done{}, todo{};
     for (const auto& process : processes) {
@@ -123,12 +189,7 @@ void HeapFreeze::drop(const PagedProcess& process) {
   pages_.forget(process.pid);
 }
 
-void HeapFreeze::stop_threads(const PagedProcess& process) {
-  const pid_t pager = pager_thread(process);
-  if (pager == 0 && process_state(process.pid) != '\0')
-    throw Failure(fmt::format("{} has no pager thread: it ends just now", told(process)));
-  stop_.stop(process.pid, pager);
-}
+void HeapFreeze::stop_threads(const PagedProcess& process) { stop_.stop(process.pid, pager_of(process)); }
 
 // One that fails does not keep the others from answering: each is sealed or is not before anything is undone.
 void HeapFreeze::seal_stopped() {
@@ -137,6 +198,7 @@ void HeapFreeze::seal_stopped() {
   for (const auto& process : pages_.processes())
     failure.of([&] {
       ask(process, Freeze::kSeal);
+      failure_point("sealing");
       asked.push_back(process);
     });
   for (const auto& process : asked)
@@ -149,24 +211,19 @@ void HeapFreeze::seal_stopped() {
   failure.raise();
 }
 
+// While memory is mapped anew, nobody else may run: were the threads let go because we were killed, they would read
+// zeros. So a process of its own does it, which goes on when this one is gone; it is killed itself only together with
+// the job.
 void HeapFreeze::resume_sealed() {
-  FirstFailure failure;
-  std::vector<PagedProcess> asked;
+  std::vector<PagedProcess> sealed;
   for (const auto& process : pages_.processes())
     if (const auto at = stages_.find(process.pid); at != stages_.end() && at->second == Stage::kSealed) {
       stages_.erase(at);
-      failure.of([&] {
-        stop_threads(process);
-        ask(process, Freeze::kResume);
-        asked.push_back(process);
-      });
+      sealed.push_back(process);
     }
-  for (const auto& process : asked)
-    failure.of([&] {
-      if (await(process, Freeze::kResume) == Answer::kDone) finish(process);
-    });
-  stop_.let_all_go();
-  failure.raise();
+  if (sealed.empty()) return;
+  failure_point("resume");
+  in_own_process([&] { take_back_stopped(sealed); });
 }
 
 // Nothing can be done about one that does not answer: it goes on by itself when our lock is gone.
@@ -196,6 +253,7 @@ void take_heaps_back(ThreadStop& stop, const std::vector<pid_t>& paged, const st
     throw Failure("a process of the job came back without its control page: the snapshot cannot be restored here");
   for (const auto& process : processes) {
     stop.let_go(pager_thread(process));
+    failure_point("take back");
     ask(process, Freeze::kResume);
   }
   for (const auto& process : processes) {
@@ -210,7 +268,9 @@ void take_heaps_back(ThreadStop& stop, const std::vector<pid_t>& paged, const st
 void thaw(const std::vector<pid_t>& pids, const std::vector<pid_t>& paged, const std::string& folder) {
   ThreadStop stop(ThreadStop::AtOurDeath::kDie);
   try {
+    failure_point("stop restored");
     for (const pid_t pid : pids) stop.stop(pid);
+    failure_point("restored ones stand still");
     for (const pid_t pid : pids) stop.end_group_stop(pid);
     if (process_state(pids.at(0)) == '\0') throw Failure("the job was killed while it was restored");
     take_heaps_back(stop, paged, folder);

@@ -170,15 +170,15 @@ Errno FreezeAgent::write_all() {
 // Everything that CRIU cannot store, or would store in vain.
 Errno FreezeAgent::close_all() {
   s_.store.close_files();
-  s_.pager.disarm_all();
+  Errno failed = s_.store.open_files(s_.job.control().freeze_folder, true);
+  if (!failed) failed = s_.pager.map_store();
+  s_.store.close_files();
+  s_.pager.disarm_rest();
   (void)s_.pages.disarm(s_.slots);
   s_.ring.close();  // before what it watches
   s_.pages.close();
   page().wake.store(-1);
   s_.wake.reset();
-  Errno failed = s_.store.open_files(s_.job.control().freeze_folder, true);
-  if (!failed) failed = s_.pager.map_store();
-  s_.store.close_files();
   return failed;
 }
 

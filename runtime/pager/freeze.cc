@@ -87,6 +87,9 @@ Errno Pager::store_resident(Extent& e, const PageSet& pages, char* buffer) {
 // What the kernel keeps, and CRIU has to store.
 PageSet Pager::kept(const Extent& e) { return (e.fenced | e.pinned) & e.managed; }
 
+// What is mapped from the store's files.
+PageSet Pager::given(const Extent& e) { return (e.managed & e.stored).minus(kept(e)); }
+
 bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   Extent* const found = table_.next(walk.next);
   if (!found) return true;
@@ -139,21 +142,25 @@ Errno Pager::store_all(char* buffer) {
     if (!e.armed && !arm_and_look(e)) failed = {EBUSY};
     if (!failed && e.lost.any()) failed = {EIO};
     if (!failed && (e.cold() & kept(e)).any()) failed = {EAGAIN};
-    if (!failed) failed = store_resident(e, e.resident.minus(e.clean).minus(kept(e)), buffer);
+    if (failed) return;
+    // Nothing may change from here on, even if the tool dies that has stopped the threads: a write waits, and is made
+    // to what will be mapped there.
+    const PageSet pages = e.resident.minus(e.clean).minus(kept(e));
+    protect(e, pages.minus(e.shared));
+    failed = store_resident(e, pages, buffer);
+    if (!failed) e.clean |= pages & e.stored;
     store_.trim(e);
   });
   return failed;
 }
 
-void Pager::disarm_all() {
-  for_each_armed_range([](const Extent&) { return true; },
-                       [&](AddressRange range) {
-                         if (ops_.disarm(range).ok()) return;
-                         // The program has taken something out of it by a raw system call.
-                         table_.for_each(range, [&](Extent& e) {
-                           e.managed.for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
-                         });
-                       });
+// What waited for pages that are in the mapped files now, or for writing to them, looks again.
+void Pager::disarm_rest() {
+  table_.for_all([&](Extent& e) {
+    if (!e.armed) return;
+    e.managed.minus(given(e)).for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
+  });
+  for_each_armed_range([](const Extent&) { return true; }, [&](AddressRange range) { ops_.wake(range); });
 }
 
 Errno Pager::map_store() {
@@ -161,17 +168,17 @@ Errno Pager::map_store() {
   Errno failed{};
   table_.for_all([&](Extent& e) {
     if (failed || e.managed.none()) return;
-    const PageSet given = (e.managed & e.stored).minus(kept(e));
-    const PageSet zeros = e.resident.minus(given).minus(kept(e));
+    const PageSet files = given(e);
+    const PageSet zeros = e.resident.minus(files).minus(kept(e));
     zeros.for_each_run([&](PageRun run) { ops_.discard(e.range(run)); });
-    given.for_each_run([&](PageRun run) {
+    files.for_each_run([&](PageRun run) {
       while (run.count && !failed) {
         const unsigned n = store_.contiguous(e, run.first, run.count);
         failed = mapper.add(e.range({run.first, n}), store_.place(e, run.first));
         run = {run.first + n, run.count - n};
       }
     });
-    const PageSet left = e.resident & given;
+    const PageSet left = e.resident & files;
     release_resident(e, left | zeros);
     touch_cold_count(left.count());
     e.huge = false;
@@ -192,12 +199,12 @@ Errno Pager::take_back(char* buffer) {
   table_.for_all([&](Extent& e) {
     if (failed || e.managed.none()) return;
     e.keep_until_ns = e.shared_at_ns = 0;
-    const PageSet given = (e.managed & e.stored).minus(kept(e)).minus(e.resident);
+    const PageSet files = given(e).minus(e.resident);
     const PageSet here = ops_.owned(e.base) & e.managed;
     // Threads that wait for the lock we hold touch their stacks once they have it (StackHold).
-    const PageSet saved = __atomic_load_n(&e.held, __ATOMIC_SEQ_CST) ? given : given & here;
+    const PageSet saved = __atomic_load_n(&e.held, __ATOMIC_SEQ_CST) ? files : files & here;
     if (saved.none()) {
-      given.for_each_run([&](PageRun run) {
+      files.for_each_run([&](PageRun run) {
         if (e.range(run).begin != empty.end) flush();
         empty = empty.empty() ? e.range(run) : AddressRange{empty.begin, e.range(run).end};
       });
@@ -206,7 +213,7 @@ Errno Pager::take_back(char* buffer) {
       saved.for_each_run([&](PageRun run) {
         ops_.peek(buffer + run.first * kPageSize, e.page(run.first), Bytes{run.count * kPageSize});
       });
-      given.for_each_run([&](PageRun run) {
+      files.for_each_run([&](PageRun run) {
         if (!failed) failed = ops_.map_empty(e.range(run));
       });
       if (!failed) failed = arm_extent(e);
@@ -216,7 +223,7 @@ Errno Pager::take_back(char* buffer) {
       });
       if (failed) return;
     }
-    const PageSet more = (saved | here.minus(given)).minus(e.resident);
+    const PageSet more = (saved | here.minus(files)).minus(e.resident);
     touch_cold_count(-int64_t{(more & e.stored).count()});
     e.resident |= more;
     budget_.charge(more.pages());

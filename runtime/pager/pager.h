@@ -123,11 +123,11 @@ class Pager {
   // With the program stopped and all drained: writes all that the store lacks. EIO: a page is lost. EAGAIN: see
   // want_kept(). EBUSY: memory that the kernel does not let us watch. Else as of a write; nothing has changed then.
   Errno store_all(char* buffer);
-  // Then: nothing of the process faults to us any more.
-  void disarm_all();
-  // Then, with the store's files open for mapping: maps them where the pages were. After an
-  // error, take_back() mends all.
+  // Then, with the store's files open for mapping: maps them where the pages were. Whoever touches a page meanwhile
+  // waits. After an error, take_back() mends all.
   Errno map_store();
+  // Then: nothing of the process faults to us any more.
+  void disarm_rest();
   // The way back, with the program stopped, and all open that open() needs. An error means that the process cannot go
   // on.
   Errno take_back(char* buffer);
@@ -161,6 +161,7 @@ class Pager {
   // freeze.cc
   Errno store_resident(Extent& e, const PageSet& pages, char* buffer);
   static PageSet kept(const Extent& e);
+  static PageSet given(const Extent& e);
   void protect(const Extent& e, const PageSet& pages);
   static PageSet around_write(const Extent& e, unsigned i);
 

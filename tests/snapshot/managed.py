@@ -67,12 +67,12 @@ def paged():
 # A parent and children that share pages since the fork, and write to some; each answers with a hash of all it has.
 FAMILY = """
 import hashlib, multiprocessing, sys
-blocks = [bytearray([i % 251]) * (1 << 20) for i in range(96)]
+blocks = [bytearray([i % 251]) * (1 << 20) for i in range(64)]
 def answer(i, word):
     for block in blocks[i::16]: block[100 + i] = (block[100 + i] + int(word)) % 256
     return hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16]
 def child(i, pipe):
-    blocks.extend(bytearray([i]) * (1 << 20) for _ in range(40))
+    blocks.extend(bytearray([i]) * (1 << 20) for _ in range(24))
     for word in iter(pipe.recv, "end"): pipe.send(answer(i, word))
 pipes = []
 for i in range(1, 4):

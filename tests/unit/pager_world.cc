@@ -217,11 +217,11 @@ Errno PagerWorld::seal(bool clean) {
   store.seal();
   if (const Errno failed = store.name_files("heap")) return failed;
   store.close_files();
-  pager.disarm_all();
-  k.pages.unmap(slots);
   Errno failed = store.open_files("heap", true);
   if (!failed) failed = pager.map_store();
   store.close_files();
+  pager.disarm_rest();
+  k.pages.unmap(slots);
   return failed;
 }
 

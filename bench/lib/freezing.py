@@ -1,0 +1,219 @@
+"""Benches of snapshots: a job that holds a large heap is frozen, brought back and copied, beside R's own saveRDS and
+readRDS. The jobs are real R and Python processes under `ebb run`; every answer is checked against the one before.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+from figures import Figure
+
+PYTHON = "/usr/bin/python3"  # Debian's, which has NumPy
+
+# A heap of MIB that does not compress, a thread that looks at the clock every millisecond, and commands on standard input:
+# "sum" reads one page of every MIB; "write N" writes to all pages of the first N MIB; "gap" is the longest that the thread
+# waited since it was last asked, in milliseconds; "all" is the hash of everything.
+HOLDER = """
+import hashlib, sys, threading, time
+import numpy as np
+mib = int(sys.argv[1])
+random = np.random.default_rng(1)
+data = [random.integers(0, 256, 1 << 20, dtype=np.uint8) for _ in range(mib)]
+longest = [0.0]
+def beat():
+    last = time.monotonic()
+    while True:
+        time.sleep(0.001)
+        now = time.monotonic()
+        longest[0] = max(longest[0], now - last)
+        last = now
+threading.Thread(target=beat, daemon=True).start()
+print("ready", flush=True)
+for line in sys.stdin:
+    word, *rest = line.split()
+    if word == "sum":
+        print(sum(int(block[4096]) for block in data[::16]), flush=True)
+    elif word == "write":
+        for block in data[: int(rest[0])]: block[::4096] += 1
+        print("written", flush=True)
+    elif word == "gap":
+        print(round(longest[0] * 1000, 1), flush=True)
+        longest[0] = 0.0
+    elif word == "all":
+        digest = hashlib.blake2b()
+        for block in data: digest.update(block)
+        print(digest.hexdigest(), flush=True)
+"""
+
+# One numeric vector of MIB, and the sum of a part of it for each line.
+R_SESSION = """
+x <- runif(as.numeric(commandArgs(TRUE)[1]) * 131072)
+part <- seq(1, length(x), by = 1000003)
+cat("ready\\n")
+input <- file("stdin", "r")
+while (length(line <- readLines(input, n = 1)) > 0) {
+  if (line == "sum") cat(sprintf("%.10f\\n", sum(x[part])))
+  else {
+    seconds <- c()
+    for (compress in c(FALSE, TRUE)) {
+      seconds <- c(seconds, system.time(saveRDS(x, line, compress = compress))[["elapsed"]])
+      seconds <- c(seconds, system.time(x <- readRDS(line))[["elapsed"]])
+    }
+    cat(sprintf("%.3f %.3f %.3f %.3f\\n", seconds[1], seconds[2], seconds[3], seconds[4]))
+  }
+}
+"""
+
+
+class Freezing:
+    def __init__(self, build, disk, quick):
+        self.ebb = os.path.join(build, "bin", "ebb")
+        self.folder = tempfile.mkdtemp(prefix="ebb-bench-", dir=disk)
+        self.gib = 2 if quick else 12
+        self.runs = 5 if quick else 20
+        os.environ["EBB_SNAPSHOTS"] = os.path.join(self.folder, "snapshots")
+
+    def close(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+    def _job(self, command, budget_mib, name):
+        job = subprocess.Popen([self.ebb, "run", "-q", "-d", f"{budget_mib}M", "-s", f"file:{self.folder}", "--name", name,
+                                "--", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer(job, "ready")
+        return job
+
+    @staticmethod
+    def _answer(job, wanted=None):
+        line = job.stdout.readline().strip()
+        if not line or (wanted and line != wanted):
+            raise RuntimeError(f"the job said {line!r} instead of {wanted!r}")
+        return line
+
+    def _ask(self, job, line, wanted=None):
+        job.stdin.write(line + "\n")
+        job.stdin.flush()
+        return self._answer(job, wanted)
+
+    @staticmethod
+    def _end(job):
+        job.stdin.close()
+        job.wait()
+
+    def _snapshot(self, job, tag, *options):
+        start = time.monotonic()
+        done = subprocess.run([self.ebb, "snapshot", job, tag, "-q", "--print-stats", *options], check=True,
+                              stdout=subprocess.PIPE, text=True)
+        return time.monotonic() - start, json.loads(done.stdout)
+
+    def _restore(self, tag, command="restore", line="sum", wanted=None):
+        """Seconds to the first right answer, and the job."""
+        start = time.monotonic()
+        job = subprocess.Popen([self.ebb, command, tag], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._ask(job, line, wanted)
+        return time.monotonic() - start, job
+
+    def _disk(self, tag):
+        return int(subprocess.run(["du", "-s", "--block-size=1", os.path.join(os.environ["EBB_SNAPSHOTS"], tag)], check=True,
+                                  stdout=subprocess.PIPE, text=True).stdout.split()[0])
+
+    # --- benches ------------------------------------------------------------------------------------------------------
+    def pause(self):
+        """The longest gap that a thread of the job saw, for two sizes of heap, with 256 MiB written since the last cleaning
+        (each snapshot cleans); then the restores to the first answer."""
+        p95 = {}
+        restore = {}
+        for gib in (max(self.gib // 4, 1), self.gib):
+            job = self._job([PYTHON, "-c", HOLDER, str(gib << 10)], gib * 512, "pause")
+            first = self._ask(job, "sum")
+            self._snapshot("pause", "pause", "--leave-running")
+            gaps = []
+            for _ in range(self.runs):
+                self._ask(job, "write 256", "written")
+                self._ask(job, "gap")
+                self._snapshot("pause", "pause", "--leave-running", "--replace")
+                gaps.append(float(self._ask(job, "gap")))
+            first = self._ask(job, "sum")
+            self._snapshot("pause", "pause", "--replace")
+            job.wait()
+            p95[gib] = sorted(gaps)[int(len(gaps) * 0.95) - (len(gaps) < 20)]
+            seconds = []
+            for _ in range(self.runs):
+                taken, job = self._restore("pause", wanted=first)
+                seconds.append(taken)
+                self._end(job)
+            restore[gib] = statistics.median(seconds)
+        small, large = sorted(p95)
+        command = f"--dram {large * 512}M -- python3 (heap of {large} GiB); ebb snapshot --leave-running"
+        slope = (p95[large] - p95[small]) / (large - small)
+        yield Figure("pause seen by the job, 256 MiB written before", command, {"p95": p95[large], "slope a GiB": slope}, "ms",
+                     p95[large], "at most 150 ms, slope at most 3 ms a GiB", p95[large] <= 150 and slope <= 3,
+                     f"heap of {small} GiB: {p95[small]:.1f} ms; {self.runs} snapshots each")
+        ms = {gib: 1000 * value for gib, value in restore.items()}
+        slope = (ms[large] - ms[small]) / (large - small)
+        yield Figure("restore to the first answer, caches warm", "ebb restore", {"p50": ms[large], "slope a GiB": slope}, "ms",
+                     ms[large], "at most 200 ms, slope at most 2 ms a GiB", ms[large] <= 200 and slope <= 2,
+                     f"heap of {small} GiB: {ms[small]:.0f} ms; {self.runs} restores each")
+
+    def delta(self):
+        """What a second snapshot takes on the disk when 1 % of the heap has changed."""
+        mib = self.gib << 10
+        job = self._job([PYTHON, "-c", HOLDER, str(mib)], mib // 2, "delta")
+        self._snapshot("delta", "first", "--leave-running")
+        self._ask(job, f"write {mib // 100}", "written")
+        taken, _ = self._snapshot("delta", "second", "--wait", "persisted")
+        job.wait()
+        shared = self._disk("first")
+        both = int(subprocess.run(["du", "-sc", "--block-size=1", *(os.path.join(os.environ["EBB_SNAPSHOTS"], tag)
+                                                                  for tag in ("first", "second"))], check=True,
+                                  stdout=subprocess.PIPE, text=True).stdout.split("\n")[2].split()[0])
+        changed = (mib // 100) << 20
+        stored = both - shared
+        yield Figure("second snapshot after 1 % changed", "ebb snapshot --wait persisted", {"stored": stored / 2**20,
+                     "changed": changed / 2**20, "persisted after": 1000 * taken}, "MiB", stored / changed,
+                     "at most 1.2x the changed bytes, persisted within 400 ms on a memory-speed tier", None,
+                     f"file tier; heap of {self.gib} GiB")
+
+    def clones(self):
+        """Copies that are all ready."""
+        mib, count = (1024, 5) if self.runs < 20 else (4096, 25)
+        job = self._job([PYTHON, "-c", HOLDER, str(mib)], mib // 2, "clones")
+        first = self._ask(job, "sum")
+        self._snapshot("clones", "clones")
+        job.wait()
+        start = time.monotonic()
+        copies = [subprocess.Popen([self.ebb, "clone", "clones"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                  for _ in range(count)]
+        for copy in copies:
+            self._ask(copy, "sum", first)
+        taken = time.monotonic() - start
+        for copy in copies:
+            self._end(copy)
+        yield Figure(f"{count} clones of a heap of {mib >> 10} GiB, all ready", "ebb clone", {"all": taken}, "s", taken,
+                     "25 of 4 GiB within 5 s", taken <= 5 if count == 25 else None, "one `ebb clone` each, at once")
+
+    def rds(self):
+        """R: save and load by its own functions, against snapshot and restore to the first answer."""
+        mib = self.gib * 2 // 3 << 10 if self.gib > 2 else 1024
+        path = os.path.join(self.folder, "x.rds")
+        job = self._job(["Rscript", "--vanilla", "-e", R_SESSION, str(mib)], mib * 3 // 4, "rds")
+        first = self._ask(job, "sum")
+        write, read, gz_write, gz_read = map(float, self._ask(job, path).split())
+        os.unlink(path)
+        taken, stats = self._snapshot("rds", "rds")
+        job.wait()
+        back, job = self._restore("rds", wanted=first)
+        self._end(job)
+        ours = taken + back
+        gzip = gz_write + gz_read
+        # Under `ebb run` with three quarters of what the vector needs, as all of it.
+        yield Figure("R, uncompressed saveRDS and readRDS against snapshot and restore", f"x <- runif({mib} MiB)",
+                     {"saveRDS": write, "readRDS": read, "snapshot": taken, "restore": back}, "s", (write + read) / ours,
+                     "at least 40x", (write + read) / ours >= 40, f"stopped {stats['phases']['seal_us'] / 1000:.0f} ms")
+        yield Figure("R, gzip saveRDS and readRDS against snapshot and restore", f"x <- runif({mib} MiB)",
+                     {"saveRDS": gz_write, "readRDS": gz_read, "snapshot and restore": ours}, "s", gzip / ours,
+                     "at least 1,000x", gzip / ours >= 1000)
