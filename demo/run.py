@@ -1,15 +1,17 @@
 """The demo: two real single-cell analyses, each run bare, under Ebbtide with 40 % of the memory it needs, and under
-kernel swap in a memory cgroup of the same size. Ends in a table.
+kernel swap in a memory cgroup of the same size. Then five parameter values tried on one large object: loaded each time from
+what saveRDS wrote, and in five copies of a frozen session. Ends in two tables.
 
-    run.py [--work FOLDER] [--percent P] [--only R|Python] [--limit SECONDS]
+    run.py [--work FOLDER] [--percent P] [--only R|Python|parameters] [--limit SECONDS]
 
 The bare run comes first: its peak is the need. Every arm works on the same files on the same disk. Kernel
 swap is stopped after --limit seconds, and the table says so. Exits with 0 if Ebbtide's results are the bare run's and
-the process stayed within its budget, as seen from outside.
+the process stayed within its budget, as seen from outside, and if the copies' results are those of what saveRDS kept.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -21,6 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "bench", "lib"))
 import arms  # noqa: E402
 import machine  # noqa: E402
+import parameters  # noqa: E402
 
 PYTHON = "/usr/bin/python3"  # Debian's, which has the modules; the one on PATH may not
 CELLS = {"R": 16_000, "Python": 25_000}  # R takes the first so many, Python all
@@ -158,7 +161,6 @@ def row(language, arm, result, bare, budget):
 
 
 def print_table(rows):
-    rows = [("job", "arm", "DRAM allowed", "wall", "to bare", "peak DRAM", "output"), *rows]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     print()
     for number, cells in enumerate(rows):
@@ -167,11 +169,29 @@ def print_table(rows):
             print("  ".join("-" * width for width in widths))
 
 
+def try_parameters(folder, work):
+    """The second half: its table, what there is to say about it, and whether its results are right."""
+    doctor = json.loads(subprocess.run([arms.EBB, "doctor", "--json"], stdout=subprocess.PIPE, check=False).stdout)
+    for line in doctor["checks"]:
+        if line["id"] in ("criu", "criu_privilege", "pid_namespaces") and line["status"] != "ok":
+            return [], [f"parameters: skipped, {line['title']}: {line['detail']}"], True
+    start = time.monotonic()
+
+    def tell(text):
+        print(f"{'parameters':<18} {time.monotonic() - start:5.0f} s  {text}", file=sys.stderr, flush=True)
+    try:
+        rows, good = parameters.run(folder, work, FIXED, tell)
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as failure:
+        return [], [f"parameters: failed, {failure}"], False
+    tell("done")
+    return rows, [], good
+
+
 def main():
     parser = argparse.ArgumentParser(description="two single-cell analyses: bare, under Ebbtide, under kernel swap")
     parser.add_argument("--work", default=default_folder(), help="folder on the disk to use (default: %(default)s)")
     parser.add_argument("--percent", type=float, default=40, help="DRAM of the need (default: %(default)s)")
-    parser.add_argument("--only", choices=list(CELLS), help="one of the jobs")
+    parser.add_argument("--only", choices=[*CELLS, "parameters"], help="one of the parts")
     parser.add_argument("--limit", type=float, default=120, help="seconds for kernel swap (default: %(default)s)")
     a = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -181,7 +201,7 @@ def main():
     start = time.monotonic()
     folder = counts(a.work)
     rows, notes, good = [], [], True
-    for language in [a.only] if a.only else CELLS:
+    for language in CELLS if not a.only else [a.only] if a.only in CELLS else []:
         bare = run_arm(language, "bare", a.work, folder, 0, None)
         if bare["exit_code"] != 0:
             sys.exit(f"demo: the {language} job does not even run bare, see {a.work}/{language}-bare.log")
@@ -200,7 +220,14 @@ def main():
                     notes.append(f"{language}, {arm}: held more than its budget + {UNMANAGED >> 20} MiB, so it was not "
                                  "really tiered")
                 good = good and within and result.get("exit_code") == 0 and result["hash"] == bare["hash"]
-    print_table(rows)
+    if rows:
+        print_table([("job", "arm", "DRAM allowed", "wall", "to bare", "peak DRAM", "output"), *rows])
+    if a.only in (None, "parameters"):
+        rows, more, right = try_parameters(folder, a.work)
+        notes += more
+        good = good and right
+        if rows:
+            print_table(rows)
     print("", *notes, sep="\n")
     print(f"{time.monotonic() - start:.0f} s in all. Counts, results and logs: {a.work} (delete it when you like)")
     return 0 if good else 1

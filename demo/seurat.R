@@ -20,16 +20,7 @@ fingerprint <- function(x, piece = 2^22) {
   vapply(starts, function(s) digest::digest(x[s:min(s + piece - 1, length(x))], algo = "xxhash64"), "")
 }
 
-read_counts <- function(folder, wanted) {
-  read_ints <- function(name, n, size) readBin(file.path(folder, name), "integer", n, size = size, endian = "little")
-  genes <- readLines(file.path(folder, "genes.txt"))
-  p <- read_ints("indptr.i32", wanted + 1, 4)
-  entries <- p[length(p)]
-  cells <- sprintf("cell%06d", seq_len(length(p) - 1))
-  new("dgCMatrix", p = p, i = read_ints("indices.i32", entries, 4),
-      x = as.numeric(read_ints("counts.i16", entries, 2)),
-      Dim = c(length(genes), length(cells)), Dimnames = list(genes, cells))
-}
+source(file.path(dirname(sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE))), "counts.R"))
 
 arguments <- commandArgs(trailingOnly = TRUE)
 set.seed(1)

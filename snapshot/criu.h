@@ -70,6 +70,7 @@ struct RestoreRequest {
   FileEdits files;           // what the job finds otherwise than it was
   std::vector<pid_t> paged;  // processes whose heaps are sealed: they take them back before the job runs
   std::string heap;          // from this folder
+  bool prefetch = true;      // and bring back what was in DRAM, ahead of need; many copies would do so all at once
 };
 
 struct JobRecord;

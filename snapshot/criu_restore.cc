@@ -110,7 +110,7 @@ Restored restore(const RestoreRequest& request) {
     const int status = wait_criu(start_criu(start));
     failure_point("criu ended");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-      if (!request.paged.empty()) thaw(pids_of(processes), request.paged, request.heap);
+      if (!request.paged.empty()) thaw(pids_of(processes), request.paged, request.heap, request.prefetch);
       const auto numbers = read_statistics(work.path() + "/stats-restore", 2, {3, 4, 5});
       return {processes[0].pid, {numbers[0], numbers[1], numbers[2]}};
     }

@@ -78,6 +78,7 @@ void take_back_stopped(const std::vector<PagedProcess>& sealed) {
   for (const auto& process : sealed)
     failure.of([&] {
       stop.stop(process.pid, pager_of(process));
+      process.freeze().prefetch.store(1);
       ask(process, Freeze::kResume);
       asked.push_back(process);
     });
@@ -245,7 +246,7 @@ void HeapFreeze::abort_asked() {
 
 namespace {
 
-void take_heaps_back(ThreadStop& stop, const std::vector<pid_t>& paged, const std::string& folder) {
+void take_heaps_back(ThreadStop& stop, const std::vector<pid_t>& paged, const std::string& folder, bool prefetch) {
   JobPages pages;
   pages.set_folder(folder);
   const auto processes = pages.find(paged);
@@ -254,6 +255,7 @@ void take_heaps_back(ThreadStop& stop, const std::vector<pid_t>& paged, const st
   for (const auto& process : processes) {
     stop.let_go(pager_thread(process));
     failure_point("take back");
+    process.freeze().prefetch.store(prefetch ? 1 : 0);
     ask(process, Freeze::kResume);
   }
   for (const auto& process : processes) {
@@ -265,7 +267,7 @@ void take_heaps_back(ThreadStop& stop, const std::vector<pid_t>& paged, const st
 
 }  // namespace
 
-void thaw(const std::vector<pid_t>& pids, const std::vector<pid_t>& paged, const std::string& folder) {
+void thaw(const std::vector<pid_t>& pids, const std::vector<pid_t>& paged, const std::string& folder, bool prefetch) {
   ThreadStop stop(ThreadStop::AtOurDeath::kDie);
   try {
     failure_point("stop restored");
@@ -273,7 +275,7 @@ void thaw(const std::vector<pid_t>& pids, const std::vector<pid_t>& paged, const
     failure_point("restored ones stand still");
     for (const pid_t pid : pids) stop.end_group_stop(pid);
     if (process_state(pids.at(0)) == '\0') throw Failure("the job was killed while it was restored");
-    take_heaps_back(stop, paged, folder);
+    take_heaps_back(stop, paged, folder, prefetch);
   } catch (...) {
     for (const pid_t pid : pids) kill(pid, SIGKILL);
     throw;

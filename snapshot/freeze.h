@@ -67,6 +67,7 @@ class HeapFreeze {
 // Of a tree that CRIU has restored and left stopped: its paged processes take their heaps back from `folder`, then all
 // go on. `pids` are all processes, `paged` those of them that are sealed. Failure with the reason; if this process
 // dies, the tree dies, too.
-void thaw(const std::vector<pid_t>& pids, const std::vector<pid_t>& paged, const std::string& folder);
+// `prefetch`: what was in DRAM is brought back ahead of need.
+void thaw(const std::vector<pid_t>& pids, const std::vector<pid_t>& paged, const std::string& folder, bool prefetch);
 
 }  // namespace ebb::snapshot

@@ -61,6 +61,7 @@ pid_t restore_inside(const CloneSpace& space) {
   start_above(space.images);
 
   auto request = snapshot::restore_request(space.images, space.job);
+  request.prefetch = false;
   request.terminal = space.terminal;
   StandardStreams streams(space.job, space.input, space.output, space.error);
   if (space.own_streams) streams.replace_output_files(space.job, space.output);

@@ -130,20 +130,20 @@ class Freezing:
         for gib in (max(self.gib // 4, 1), self.gib):
             job = self._job([PYTHON, "-c", HOLDER, str(gib << 10)], gib * 512, "pause")
             first = self._ask(job, "sum")
-            self._snapshot("pause", "pause", "--leave-running")
+            self._snapshot("pause", f"pause-{gib}", "--leave-running", "--wait", "persisted")
             gaps = []
             for _ in range(self.runs):
                 self._ask(job, "write 256", "written")
                 self._ask(job, "gap")
-                self._snapshot("pause", "pause", "--leave-running", "--replace")
+                self._snapshot("pause", f"pause-{gib}", "--leave-running", "--replace", "--wait", "persisted")
                 gaps.append(float(self._ask(job, "gap")))
             first = self._ask(job, "sum")
-            self._snapshot("pause", "pause", "--replace")
+            self._snapshot("pause", f"pause-{gib}", "--replace")
             job.wait()
             p95[gib] = sorted(gaps)[int(len(gaps) * 0.95) - (len(gaps) < 20)]
             seconds = []
             for _ in range(self.runs):
-                taken, job = self._restore("pause", wanted=first)
+                taken, job = self._restore(f"pause-{gib}", wanted=first)
                 seconds.append(taken)
                 self._end(job)
             restore[gib] = statistics.median(seconds)

@@ -71,8 +71,8 @@ struct JobFreeze {
   std::atomic<int32_t> error{0};              // 0: it was done; else an errno, and nothing has changed
   std::atomic<int32_t> pager{0};              // thread of the pager, in its own PID namespace
   std::atomic<int32_t> wake{-1};              // descriptor of the eventfd; -1 while sealed
-  std::atomic<uint32_t> unused{0};
-  Counter done{}, todo{};  // bytes of the step under way, for people
+  std::atomic<uint32_t> prefetch{0};          // of kResume: not 0 to bring back what was in DRAM, ahead of need
+  Counter done{}, todo{};                     // bytes of the step under way, for people
 };
 
 // The byte of the control page's file that the tool keeps locked (fcntl) while it freezes or restores the job. A

@@ -209,7 +209,9 @@ Errno FreezeAgent::resume() {
   s_.job.keep_lock();
   if (const Errno failed = s_.store.open_files(s_.job.control().freeze_folder, false)) return failed;
   open_again();
-  return s_.pager.take_back(buffer_);
+  const Errno failed = s_.pager.take_back(buffer_);
+  if (!failed && page().prefetch.load()) s_.pager.begin_prefetch();
+  return failed;
 }
 
 // What the pager works with; without it the process cannot go on.

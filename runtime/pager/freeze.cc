@@ -179,6 +179,7 @@ Errno Pager::map_store() {
       }
     });
     const PageSet left = e.resident & files;
+    e.hot = left;
     release_resident(e, left | zeros);
     touch_cold_count(left.count());
     e.huge = false;
@@ -235,6 +236,32 @@ Errno Pager::take_back(char* buffer) {
                          if (!failed && !ops_.arm(range).ok()) failed = rearm(range);
                        });
   return failed;
+}
+
+// In order of addresses, an extent at a time; demand reads have the device for themselves, nearly.
+void Pager::prefetch() {
+  constexpr unsigned kReads = 16, kBeside = 2;
+  constexpr uint64_t kBesideNs = 10'000'000;
+  while (reads_ < (now_ns_ - random_ns_ < kBesideNs ? kBeside : kReads)) {
+    Extent* const e = table_.next(prefetch_at_);
+    if (!e) {
+      prefetching_ = false;
+      return;
+    }
+    const PageSet pages = e->hot & e->cold();
+    if (budget_.room() < static_cast<int64_t>((pages.pages() + headroom()).count)) {
+      prefetching_ = false;
+      return;
+    }
+    prefetch_at_ = e->base + kExtentSize;
+    if (pages.none() || !e->armed || e->frozen || e->doubtful || !load(*e, pages)) {
+      e->hot = {};
+      continue;
+    }
+    if (!store_.byte_addressable()) continue;
+    busy_ = true;  // it took our own time: look for faults before the next
+    return;
+  }
 }
 
 void Pager::let_all_go() { remove(kAllAddresses, false); }

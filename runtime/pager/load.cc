@@ -198,6 +198,8 @@ unsigned Pager::load(Extent& e, const PageSet& pages) {
   unsigned started = 0;
   ++e.frozen;  // what makes room for it must not take its own slot away
   for (PageRun run = pages.next_run(0); !run.empty();) {
+    // From memory it went home at once (`hot`), and the slot with it.
+    if (e.slot == kNoSlot && !take_load_slot(e, pages)) break;
     unsigned count = run.count < kPagesPerRequest ? run.count : kPagesPerRequest;
     count = store_.contiguous(e, run.first, count);
     const PageRun piece = {run.first, count};

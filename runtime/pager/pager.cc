@@ -55,6 +55,7 @@ void Pager::step() {
   } else {
     serve_waiters();
     read_ahead();
+    if (prefetching_) prefetch();
     balance();
     if (starved_) serve_waiters();
   }

@@ -131,6 +131,8 @@ class Pager {
   // The way back, with the program stopped, and all open that open() needs. An error means that the process cannot go
   // on.
   Errno take_back(char* buffer);
+  // Brings back what was resident before, ahead of need and as far as there is room.
+  void begin_prefetch() { prefetch_at_ = {}, prefetching_ = true; }
   // Instead of take_back(), with the program running: all that was managed is its own memory now.
   void let_all_go();
 
@@ -164,6 +166,8 @@ class Pager {
   static PageSet given(const Extent& e);
   void protect(const Extent& e, const PageSet& pages);
   static PageSet around_write(const Extent& e, unsigned i);
+
+  void prefetch();
 
   // parked.cc
   bool fill_parked(Extent& e, unsigned i);
@@ -303,6 +307,8 @@ class Pager {
   bool paged_ = false, draining_ = false, starved_ = false;
   bool gave_way_ = false;  // the budget did, for what is served just now
   bool busy_ = false;      // this round left work for the next
+  bool prefetching_ = false;
+  Address prefetch_at_{};  // what is below has been asked for
   uint64_t now_ns_ = 0;
 };
 

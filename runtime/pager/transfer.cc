@@ -140,7 +140,8 @@ void Pager::finish_read(Transfer& t, int32_t result) {
     }
   }
   if (good.any() && e.away == Away::kNone) set_away(e, Away::kReady);
-  const PageSet home = asked & good;
+  const PageSet home = (asked | e.hot) & good;
+  e.hot.remove(all);
   if (home.any()) move_home(e, e.read_ahead ? e.aside & e.pristine : home);
   // The kernel would not move some of it: copy what is waited for.
   for (unsigned i = home.next(0); i < kPagesPerExtent; i = home.next(i + 1))

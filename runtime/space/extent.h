@@ -49,6 +49,7 @@ struct Extent {
   PageSet lost;      // subset of resident: there is a mark instead of the page, which raises SIGBUS
   PageSet shared;    // subset of resident: write-protected by us since a fork, never evicted (see pager/shared.cc)
   PageSet borrowed;  // subset of shared: charged to another process of the job
+  PageSet hot;       // were resident when a snapshot was taken: to be brought back ahead of need
   PageSet clean;     // subset of resident: as the store has it, and write-protected by us (see pager/freeze.cc)
 
   StoreEntry* store = nullptr;  // where `stored` pages are, newest layer first

@@ -178,6 +178,21 @@ TEST_P(PagerFreezeTest, AHookThatWaitsFindsItsStackAtHome) {
   w.expect_all(a, 1);
 }
 
+TEST_P(PagerFreezeTest, WhatWasInDramIsBroughtBackAhead) {
+  const AddressRange a = w.add({3000});
+  w.write_all(a, 1);
+  const uint64_t before = w.charged();
+  ASSERT_FALSE(w.seal());
+  write_sealed(page(a, 2999), 77);
+  w.take_back();
+  EXPECT_LT(w.charged(), 10u);
+  w.pager.begin_prefetch();
+  w.quiet();
+  EXPECT_GT(w.charged(), before / 2) << "as far as there is room, in whole extents";
+  w.expect(page(a, 2999), 77);
+  w.expect_all({a.begin, page(a, 2999)}, 1);
+}
+
 // Many snapshots of a program that writes, forgets and reads at random, with eviction going on.
 TEST_P(PagerFreezeTest, GenerationsKeepEveryPage) {
   constexpr uint64_t kPages = 3500;
@@ -205,6 +220,7 @@ TEST_P(PagerFreezeTest, GenerationsKeepEveryPage) {
       if (HasFatalFailure()) return;
     }
     w.take_back();
+    if (generation % 2) w.pager.begin_prefetch();
   }
   for (uint64_t i = 0; i < kPages; ++i) w.expect(page(a, i), value[i]);
 }
