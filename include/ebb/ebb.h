@@ -1,8 +1,8 @@
 /* Snapshots from inside a program: docs/inside.md. For C and C++.
  *
  * Nothing has to be linked: the functions are in libebbtide.so, which `ebb run` loads into the program. Without it they
- * are not there, and ebb_available() says so; ask it before any other call. (Compile as position-independent code, which
- * is the default of most compilers: elsewhere the linker may settle it at build time that they are not there.)
+ * are not there, and ebb_available() says so; ask it before any other call. (Compile as position-independent code,
+ * which is the default of most compilers: elsewhere the linker may settle it at build time that they are not there.)
  *
  * All functions may be called from any thread, none from a signal handler.
  */

@@ -9,7 +9,8 @@ static SEXP available(void) { return Rf_ScalarLogical(ebb_available()); }
 
 /* "running", "restored", or why there is no snapshot. */
 static SEXP snapshot(SEXP tag, SEXP replace, SEXP persisted) {
-  const unsigned flags = (Rf_asLogical(replace) == 1 ? EBB_REPLACE : 0) | (Rf_asLogical(persisted) == 1 ? EBB_PERSISTED : 0);
+  const unsigned flags =
+      (Rf_asLogical(replace) == 1 ? EBB_REPLACE : 0) | (Rf_asLogical(persisted) == 1 ? EBB_PERSISTED : 0);
   switch (ebb_snapshot(Rf_translateChar(STRING_ELT(tag, 0)), flags)) {
     case EBB_RUNNING:
       return Rf_mkString("running");
