@@ -134,12 +134,10 @@ void check_outside(const snapshot::ProcessTree& tree) {
 }
 
 // Whoever reads or persists the snapshot that is to be replaced comes to an end; better now than with the job frozen.
-void wait_for_users(const snapshot::Catalogue& catalogue, const std::string& tag, const Console& console) {
+void wait_for_users(const snapshot::Catalogue& catalogue, const std::string& tag) {
   if (!snapshot::is_tag(tag)) return;
   const Fd in_use(open((catalogue.root() / tag / snapshot::kInUseName).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!in_use.valid() || flock(in_use.get(), LOCK_EX | LOCK_NB) == 0) return;
-  console.note(fmt::format("the snapshot {} is in use; it is replaced when that is over", shell_quoted(tag)));
-  while (flock(in_use.get(), LOCK_EX) != 0 && errno == EINTR) {
+  while (in_use.valid() && flock(in_use.get(), LOCK_EX) != 0 && errno == EINTR) {
   }
 }
 
@@ -174,7 +172,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
                       "at its other end after a restore",
                       pipe.held.number, pipe.held.pid, snapshot::process_name(pipe.held.pid)));
 
-  if (options.replace) wait_for_users(catalogue, options.tag, console);
+  if (options.replace) wait_for_users(catalogue, options.tag);
   auto draft = catalogue.begin(options.tag, {}, options.replace);
   const std::string images = draft.images(), heap_folder = paged ? draft.heap().string() : "";
   snapshot::check_space(images, resident_bytes(tree));

@@ -31,6 +31,7 @@ pid_t start(const std::vector<std::string>& words) {
   if (n <= 0) return 0;
   self[n] = 0;
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (const auto& word : words) arguments.push_back(const_cast<char*>(word.c_str()));  // exec does not write to them
   arguments.push_back(nullptr);
   sigset_t none, child;
