@@ -1,5 +1,6 @@
-# `cpack -G DEB` in the build folder: a Debian package with the command, the library and the documents.
+# `cpack -G DEB` in the build folder: a Debian package with the command, the library, its Python module and the documents.
 install(FILES ${CMAKE_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${CMAKE_SOURCE_DIR}/python/ebb.py DESTINATION lib/python3/dist-packages)
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME ebbtide)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})

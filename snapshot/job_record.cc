@@ -9,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "snapshot/private_folder.h"
 #include "tools/console.h"
 #include "tools/fd.h"
 #include "tools/system_files.h"
@@ -76,11 +77,12 @@ JobRecord record_job(const ProcessTree& tree) {
   const auto pids = namespace_pids(tree.root);
   if (pids.empty()) throw Failure(fmt::format("no process {}", tree.root));
   job.root = pids.back();
-  job.own_namespace = pids.size() > 1;
   job.command = tree.command;
   job.terminal = tree.terminal;
   job.temporary_directory = start_variable(tree.root, "TMPDIR");
   if (job.temporary_directory.empty() || job.temporary_directory[0] != '/') job.temporary_directory = "/tmp";
+  // From inside of its namespace the PIDs do not tell.
+  job.own_namespace = pids.size() > 1 || has_private_folder(tree.root, job.temporary_directory);
   for (const auto& pipe : outside_pipes(tree))
     if (pipe.descriptor >= 0) job.pipes.push_back({pipe.inode, pipe.descriptor});
   for (const auto& held : tree.descriptors) {

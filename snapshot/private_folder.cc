@@ -95,6 +95,8 @@ void mount_private_folder(const std::string& folder, const std::string& scratch,
         fmt::format("cannot mount a private copy of {} (upper folder {}): {}", folder, upper, error_text(errno)));
 }
 
+bool has_private_folder(pid_t pid, const std::string& folder) { return !upper_folder(pid, folder).empty(); }
+
 void save_private_folder(pid_t pid, const std::string& folder, const std::string& images) {
   const std::string upper = upper_folder(pid, folder);
   if (upper.empty()) return;

@@ -12,6 +12,9 @@ namespace ebb::snapshot {
 // `images`. Failure with the reason.
 void mount_private_folder(const std::string& folder, const std::string& scratch, const std::string& images);
 
+// Whether process `pid` has such a mount over `folder`: it is part of a clone.
+bool has_private_folder(pid_t pid, const std::string& folder);
+
 // When process `pid` has such a mount over `folder`: packs what it changed into `images`/temporary.tar. The process
 // stands still. Failure with the reason.
 void save_private_folder(pid_t pid, const std::string& folder, const std::string& images);

@@ -69,16 +69,17 @@ bool reap(ChildEnd* end) {
 
 // Signals that the kernel sends to our whole process group (Ctrl-C, Ctrl-Z, a hang-up) reach the child anyway; those
 // that a process sent to us are meant for the program. Its own (`kill 0`) it has had already.
-bool is_for_child(const siginfo_t& info, pid_t child) {
-  const bool from_process = info.si_code == SI_USER || info.si_code == SI_QUEUE || info.si_code == SI_TKILL;
-  return from_process && info.si_pid != child && info.si_signo != SIGPIPE;
+bool is_from_process(const siginfo_t& info) {
+  return info.si_code == SI_USER || info.si_code == SI_QUEUE || info.si_code == SI_TKILL;
 }
 
-void wait_for(ChildEnd* end, const sigset_t& awaited) {
+void wait_for(ChildEnd* end, const sigset_t& awaited, const SignalFilter& filter) {
   while (!reap(end)) {
     siginfo_t info = {};
     const int signal = sigwaitinfo(&awaited, &info);
-    if (signal > 0 && signal != SIGCHLD && is_for_child(info, end->pid)) kill(end->pid, signal);
+    if (signal <= 0 || signal == SIGCHLD || !is_from_process(info)) continue;
+    if (filter && filter(signal, end->pid)) continue;
+    if (info.si_pid != end->pid && signal != SIGPIPE) kill(end->pid, signal);
   }
 }
 
@@ -89,7 +90,8 @@ int ChildEnd::exit_code() const {
 }
 int ChildEnd::signal() const { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
 
-ChildEnd run_child(const std::vector<std::string>& argv, const std::vector<std::string>& environment) {
+ChildEnd run_child(const std::vector<std::string>& argv, const std::vector<std::string>& environment,
+                   const SignalFilter& filter) {
   const auto arguments = pointers(argv);
   const auto variables = pointers(environment);
   int ends[2];
@@ -129,7 +131,7 @@ ChildEnd run_child(const std::vector<std::string>& argv, const std::vector<std::
   do n = read(reading.get(), &end.exec_error, sizeof(end.exec_error));
   while (n < 0 && errno == EINTR);
   if (n != sizeof(end.exec_error)) end.exec_error = 0;
-  wait_for(&end, awaited);
+  wait_for(&end, awaited, filter);
   return end;
 }
 
@@ -139,10 +141,10 @@ void hold_signals() {
   std::signal(SIGCHLD, SIG_DFL);
 }
 
-ChildEnd wait_child(int pid) {
+ChildEnd wait_child(int pid, const SignalFilter& filter) {
   ChildEnd end;
   end.pid = pid;
-  wait_for(&end, awaited_signals());
+  wait_for(&end, awaited_signals(), filter);
   return end;
 }
 

@@ -94,6 +94,7 @@ class Clones {
     space.force = request_.force;
     space.description =
         nlohmann::json({{"clone", number}, {"of", request_.count}, {"arguments", request_.arguments}}).dump();
+    for (const auto& [name, value] : request_.arguments) space.arguments += name + "=" + value + '\0';
     if (foreground()) {
       space.input = STDIN_FILENO;
       space.output = STDOUT_FILENO;

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "job/clone_file.h"
 #include "snapshot/criu.h"
 #include "snapshot/image.h"
 #include "snapshot/private_folder.h"
@@ -57,6 +58,7 @@ pid_t restore_inside(const CloneSpace& space) {
   snapshot::mount_private_folder(space.job.temporary_directory, space.scratch, space.images);
   need(mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0, "cannot mount /proc");
   write_file(fmt::format("{}/{}", space.job.temporary_directory, kCloneFile), space.description + "\n");
+  write_file(fmt::format("{}/{}", space.job.temporary_directory, kCloneArguments), space.arguments);
   enter_terminal(space.terminal);
   start_above(space.images);
 

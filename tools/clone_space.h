@@ -15,6 +15,7 @@ struct CloneSpace {
   snapshot::JobRecord job;
   int number = 1;
   std::string description;  // JSON: what the clone is told about itself
+  std::string arguments;    // the same for the library: "NAME=VALUE" with a NUL behind each
   std::string scratch;      // folder of its own, outside of the job's temporary directory
   bool force = false;
   bool own_streams = false;  // `output` takes the place of files that the job wrote its output to

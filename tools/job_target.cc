@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
+#include <algorithm>
 #include <climits>
 #include <csignal>
+#include <initializer_list>
 #include <optional>
 #include <vector>
 
@@ -35,9 +37,16 @@ std::vector<std::string> words_of(pid_t pid) {
   return out;
 }
 
-bool is_front(pid_t pid, const std::vector<std::string>& words) {
-  return pid != getpid() && words.size() >= 2 && (words[1] == "run" || words[1] == "restore") &&
-         program_of(pid) == "ebb";
+bool is_ours(pid_t pid, const std::vector<std::string>& words, std::initializer_list<const char*> commands) {
+  return pid != getpid() && words.size() >= 2 &&
+         std::find(commands.begin(), commands.end(), words[1]) != commands.end() && program_of(pid) == "ebb";
+}
+
+bool is_front(pid_t pid, const std::vector<std::string>& words) { return is_ours(pid, words, {"run", "restore"}); }
+
+pid_t parent_of(pid_t pid) {
+  const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), "PPid").value_or("");
+  return static_cast<pid_t>(parse_number(text).value_or(0));
 }
 
 // The program that a front of ours runs: its only child.
@@ -47,12 +56,13 @@ std::optional<pid_t> program_behind(pid_t front) {
   return static_cast<pid_t>(parse_number(children[0]).value_or(0));
 }
 
-bool has_name(const std::vector<std::string>& words, const std::string& name) {
-  if (words[1] != "run") return false;
+// "" when it is not an `ebb run`.
+std::string name_of(const std::vector<std::string>& words) {
+  if (words[1] != "run") return "";
   try {
-    return parse_run({words.begin() + 2, words.end()}).name == name;
+    return parse_run({words.begin() + 2, words.end()}).name;
   } catch (const Failure&) {
-    return false;
+    return "";
   }
 }
 
@@ -74,7 +84,7 @@ pid_t find_job(const std::string& word) {
     if (!number) continue;
     const auto pid = static_cast<pid_t>(*number);
     const auto words = words_of(pid);
-    if (!is_front(pid, words) || !has_name(words, word)) continue;
+    if (!is_front(pid, words) || name_of(words) != word) continue;
     if (const auto program = program_behind(pid)) found.push_back(*program);
   }
   if (found.empty())
@@ -83,6 +93,18 @@ pid_t find_job(const std::string& word) {
     throw Failure(
         fmt::format("several jobs are called {}; give a PID: {}", shell_quoted(word), fmt::join(found, ", ")));
   return found[0];
+}
+
+pid_t job_around(pid_t pid) {
+  for (pid_t child = pid, parent = parent_of(pid); parent > 0; child = parent, parent = parent_of(parent))
+    if (is_ours(parent, words_of(parent), {"run", "restore", "clone"})) return child;
+  return pid;
+}
+
+std::string job_name(pid_t root) {
+  const pid_t front = parent_of(root);
+  const auto words = words_of(front);
+  return is_front(front, words) ? name_of(words) : "";
 }
 
 }  // namespace ebb::tools

@@ -10,4 +10,11 @@ namespace ebb::tools {
 // stands for the program that it runs. Failure when there is none, or more than one of that name.
 pid_t find_job(const std::string& word);
 
+// The root of the job that a process belongs to: the program of the nearest `ebb run`, `ebb restore` or `ebb clone`
+// above it; the process itself when there is none.
+pid_t job_around(pid_t pid);
+
+// The name of the `ebb run` that runs the process; "" when it is not the program of one.
+std::string job_name(pid_t root);
+
 }  // namespace ebb::tools

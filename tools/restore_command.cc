@@ -8,7 +8,6 @@
 
 #include "snapshot/criu.h"
 #include "snapshot/job_record.h"
-#include "tools/child.h"
 #include "tools/clone_command.h"
 #include "tools/command_line.h"
 #include "tools/console.h"
@@ -17,11 +16,6 @@
 
 namespace ebb::tools {
 namespace {
-
-struct RestoreOptions {
-  std::string tag;
-  bool detach = false, force = false;
-};
 
 // While it lives, a job in a process group of its own has the terminal that we have.
 class Foreground {
@@ -42,13 +36,14 @@ class Foreground {
   bool given_ = false;
 };
 
-int bring_back(const RestoreOptions& options) {
+int bring_back(const RestoreOptions& options, const SignalFilter& filter) {
   const Console console(Verbosity::kNormal);
   auto held = snapshot_to_restore(options.tag);
   const std::string images = images_of(held);
   const auto job = snapshot::read_job(images);
   if (job.own_namespace) {  // its PIDs were those of a namespace: it gets one again
     if (options.detach) throw Failure("a snapshot of a clone cannot be restored with --detach");
+    if (filter) throw Failure("a snapshot of a clone cannot be restored with --snapshot-on");
     CloneRequest request;
     request.tag = options.tag;
     request.force = options.force;
@@ -75,13 +70,17 @@ int bring_back(const RestoreOptions& options) {
   ChildEnd end;
   {
     const Foreground foreground(terminal, restored.root);
-    end = wait_child(restored.root);
+    end = wait_child(restored.root, filter);
   }
   die_like(end);
   return end.exit_code();
 }
 
 }  // namespace
+
+int restore_job(const RestoreOptions& options, const SignalFilter& filter) {
+  return with_snapshot_errors([&] { return bring_back(options, filter); });
+}
 
 int restore_command(const std::vector<std::string>& arguments) {
   RestoreOptions options;
@@ -93,7 +92,7 @@ int restore_command(const std::vector<std::string>& arguments) {
     write_all(STDOUT_FILENO, *help);
     return kExitOk;
   }
-  return with_snapshot_errors([&] { return bring_back(options); });
+  return restore_job(options);
 }
 
 }  // namespace ebb::tools

@@ -17,7 +17,9 @@
 #include "tools/console.h"
 #include "tools/preload.h"
 #include "tools/report.h"
+#include "tools/restore_command.h"
 #include "tools/run_options.h"
+#include "tools/snapshot_place.h"
 
 namespace ebb::tools {
 namespace {
@@ -82,6 +84,8 @@ class Run {
   }
 
   int go() {
+    if (!options_.resume.empty() && with_snapshot_errors([&] { return has_snapshot(options_.resume); }))
+      return resume();
     record_.program = find_program(options_.command[0], std::getenv("PATH"));
     check_report_file();
     plan_library();
@@ -96,6 +100,22 @@ class Run {
   void warn(const std::string& text) {
     record_.warnings.push_back(text);
     console_.warn(text);
+  }
+
+  // Whatever the snapshot holds comes back, its budget, too.
+  int resume() {
+    console_.note(fmt::format("restoring the snapshot {} instead of starting {}", options_.resume,
+                              shell_quoted(options_.command[0])));
+    if (!options_.report.empty()) warn("--report: there is no report of a job that was restored");
+    RestoreOptions restoring;
+    restoring.tag = options_.resume;
+    SignalledSnapshots snapshots(options_.snapshot_on, console_.verbosity());
+    return restore_job(restoring, filter(&snapshots));
+  }
+
+  SignalFilter filter(SignalledSnapshots* snapshots) const {
+    if (!options_.snapshot_on) return {};
+    return [snapshots](int signal, pid_t job) { return snapshots->take(signal, job); };
   }
 
   void check_report_file() {
@@ -201,7 +221,10 @@ class Run {
   void start_and_wait() {
     record_.started_unix_ns = unix_ns();
     const uint64_t start = monotonic_ns();
-    record_.end = run_child(options_.command, environment_.entries());
+    {
+      SignalledSnapshots snapshots(options_.snapshot_on, console_.verbosity());
+      record_.end = run_child(options_.command, environment_.entries(), filter(&snapshots));
+    }
     record_.wall_ns = monotonic_ns() - start;
     record_.finished_unix_ns = unix_ns();
     if (record_.end.exec_error) {

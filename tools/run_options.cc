@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "snapshot/root_folder.h"
+
 namespace ebb::tools {
 namespace {
 
@@ -61,7 +63,7 @@ void check_name(const std::string& name) {
 
 RunOptions parse_run(const std::vector<std::string>& arguments) {
   RunOptions options;
-  std::string dram;
+  std::string dram, snapshot_on;
   bool quiet = false, verbose = false;
   CLI::App app("Runs a command in a DRAM budget; what does not fit goes to a slower tier.", "ebb run");
   app.formatter(std::make_shared<RunHelp>());
@@ -75,6 +77,12 @@ RunOptions parse_run(const std::vector<std::string>& arguments) {
       app.add_option("--name", options.name, "Name of the job in reports [the command's]")->type_name("NAME");
   auto* report_option =
       app.add_option("--report", options.report, "Write a JSON report to this file")->type_name("FILE");
+  auto* resume_option =
+      app.add_option("--resume", options.resume, "Restore this snapshot; start the command only if there is none")
+          ->type_name("TAG");
+  auto* snapshot_option =
+      app.add_option("--snapshot-on", snapshot_on, "Take a snapshot of the job when this command gets the signal")
+          ->type_name("SIGNAL[=TAG]");
   app.add_flag("-q,--quiet", quiet, "Print nothing but errors");
   app.add_flag("-v,--verbose", verbose, "Print what is done and why");
 
@@ -108,6 +116,15 @@ RunOptions parse_run(const std::vector<std::string>& arguments) {
     check_name(options.name);
   else
     options.name = default_name(options.command[0]);
+  if (resume_option->count() > 0 && !snapshot::is_tag(options.resume))
+    throw Failure(fmt::format("--resume: {} is no name of a snapshot", shell_quoted(options.resume)));
+  if (snapshot_option->count() > 0) {
+    options.snapshot_on = parse_snapshot_on(snapshot_on);
+    if (options.snapshot_on->tag.empty()) options.snapshot_on->tag = options.name;
+    if (!snapshot::is_tag(options.snapshot_on->tag))
+      throw Failure(fmt::format("--snapshot-on: the job's name {} is no name for a snapshot; give one: {}=TAG",
+                                shell_quoted(options.name), snapshot_on));
+  }
   if (quiet) options.verbosity = Verbosity::kQuiet;
   if (verbose) options.verbosity = Verbosity::kVerbose;
   return options;

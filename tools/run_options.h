@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tools/console.h"
+#include "tools/snapshot_on.h"
 
 namespace ebb::tools {
 
@@ -14,6 +15,8 @@ struct RunOptions {
   std::vector<std::string> slow;    // as typed
   std::string name;                 // of the job, for people
   std::string report;               // file for the JSON report, or ""
+  std::string resume;               // snapshot to restore if there is one, or ""
+  std::optional<SnapshotOn> snapshot_on;
   std::optional<Verbosity> verbosity;
   std::vector<std::string> command;
   std::optional<std::string> help;  // set: print it instead

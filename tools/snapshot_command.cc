@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -16,6 +19,7 @@
 #include "snapshot/private_folder.h"
 #include "tools/command_line.h"
 #include "tools/console.h"
+#include "tools/fd.h"
 #include "tools/job_page.h"
 #include "tools/job_target.h"
 #include "tools/progress.h"
@@ -25,9 +29,12 @@
 namespace ebb::tools {
 namespace {
 
+constexpr char kDone[] = "done\n";  // for the library to read
+
 struct SnapshotOptions {
   std::string job, tag, wait = "created";
   bool leave_running = false, replace = false, print_stats = false, tcp = false, quiet = false;
+  bool inside = false;  // a process of the job has us do this, and waits: runtime/interpose/tool.h
 };
 
 // What took how long, in microseconds.
@@ -76,14 +83,14 @@ Bytes resident_bytes(const snapshot::ProcessTree& tree) {
 }
 
 void describe(const snapshot::ProcessTree& tree, const std::vector<snapshot::RecordedFile>& files,
-              const std::string& job, snapshot::Manifest* manifest) {
+              snapshot::Manifest* manifest) {
   const std::string line = SystemFiles().read(fmt::format("/proc/{}/cmdline", tree.root)).value_or("");
   for (const auto& word : split(line, '\0')) manifest->command.push_back(word);
   while (!manifest->command.empty() && manifest->command.back().empty()) manifest->command.pop_back();
   manifest->root_pid = tree.root;
   manifest->pids.assign(tree.pids.begin(), tree.pids.end());
   manifest->terminal = tree.terminal;
-  if (job.find_first_not_of("0123456789") != std::string::npos) manifest->job_name = job;
+  manifest->job_name = job_name(tree.root);
   for (const auto& file : files)
     manifest->open_files.push_back({file.path, {file.size}, file.mtime_ns, file.inode, {}});
 }
@@ -115,6 +122,25 @@ void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag
   throw Failure("the snapshot is refused and the job goes on: " + why);
 }
 
+// What is frozen cannot freeze.
+void check_outside(const snapshot::ProcessTree& tree) {
+  if (std::find(tree.pids.begin(), tree.pids.end(), getpid()) == tree.pids.end()) return;
+  const pid_t parent = getppid();
+  refuse(
+      fmt::format("this ebb would be part of it, as a child of process {} ({}). Start it outside of the job; a program "
+                  "that takes in orphans (PR_SET_CHILD_SUBREAPER, or the first process of a container) has to run "
+                  "outside of the job, too",
+                  parent, snapshot::process_name(parent)));
+}
+
+// Whoever reads or persists the snapshot that is to be replaced comes to an end; better now than with the job frozen.
+void wait_for_users(const snapshot::Catalogue& catalogue, const std::string& tag) {
+  if (!snapshot::is_tag(tag)) return;
+  const Fd in_use(open((catalogue.root() / tag / snapshot::kInUseName).c_str(), O_RDONLY | O_CLOEXEC));
+  while (in_use.valid() && flock(in_use.get(), LOCK_EX) != 0 && errno == EINTR) {
+  }
+}
+
 void seal(snapshot::HeapFreeze& heaps, const std::string& folder, pid_t root, bool tcp) {
   try {
     TerminalProgress progress;
@@ -130,8 +156,10 @@ void seal(snapshot::HeapFreeze& heaps, const std::string& folder, pid_t root, bo
 
 // Freezes the job and publishes the snapshot; the pages of its control are locked meanwhile.
 Taken freeze(const SnapshotOptions& options, const Console& console, const snapshot::Catalogue& catalogue) {
-  const pid_t root = find_job(options.job);
+  const pid_t named = find_job(options.job);
+  const pid_t root = options.inside ? job_around(named) : named;
   const auto tree = snapshot::read_tree(root);
+  check_outside(tree);
   snapshot::JobPages pages;
   pages.find(tree.pids);
   const bool paged = !pages.processes().empty();
@@ -144,6 +172,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
                       "at its other end after a restore",
                       pipe.held.number, pipe.held.pid, snapshot::process_name(pipe.held.pid)));
 
+  if (options.replace) wait_for_users(catalogue, options.tag);
   auto draft = catalogue.begin(options.tag, {}, options.replace);
   const std::string images = draft.images(), heap_folder = paged ? draft.heap().string() : "";
   snapshot::check_space(images, resident_bytes(tree));
@@ -168,7 +197,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
     const auto files = snapshot::record_files(frozen, heap_folder);
     snapshot::write_files(images, files);
     snapshot::save_private_folder(root, job.temporary_directory, images);
-    describe(frozen, files, options.job, &draft.manifest());
+    describe(frozen, files, &draft.manifest());
     draft.publish();
     heaps.moved_to(catalogue.root() / options.tag / "heap");
     if (!options.leave_running)
@@ -207,6 +236,7 @@ int take(const SnapshotOptions& options) {
     persist_behind(catalogue, options.tag);
   }
   if (options.print_stats) write_all(STDOUT_FILENO, statistics_json(taken, total).dump(2) + "\n");
+  if (options.inside) write_all(STDERR_FILENO, kDone);
   return kExitOk;
 }
 
@@ -227,10 +257,13 @@ int snapshot_command(const std::vector<std::string>& arguments) {
   app.add_flag("--tcp-established", options.tcp,
                "Keep established TCP connections; they must still be there at restore");
   app.add_flag("-q,--quiet", options.quiet, "Print nothing but errors");
+  app.add_flag("--inside", options.inside, "The whole job that process PID belongs to; \"done\" on stderr at the end")
+      ->group("");  // not for people
   if (const auto help = parse_words(app, arguments)) {
     write_all(STDOUT_FILENO, *help);
     return kExitOk;
   }
+  options.leave_running |= options.inside;
   return with_snapshot_errors([&] { return take(options); });
 }
 

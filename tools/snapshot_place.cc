@@ -10,6 +10,11 @@ snapshot::Catalogue user_catalogue() {
   return snapshot::Catalogue(snapshot::default_root(snapshot::root_environment_here()));
 }
 
+bool has_snapshot(const std::string& tag) {
+  std::error_code error;
+  return std::filesystem::exists(std::filesystem::symlink_status(user_catalogue().root() / tag, error));
+}
+
 snapshot::HeldSnapshot snapshot_to_restore(const std::string& tag) { return user_catalogue().open_for_restore(tag); }
 
 std::string images_of(const snapshot::HeldSnapshot& held) { return held.snapshot.directory / "images"; }

@@ -11,6 +11,9 @@ namespace ebb::tools {
 // The catalogue in the usual place ($EBB_SNAPSHOTS, or below the user's data folder). SnapshotError with the reason.
 snapshot::Catalogue user_catalogue();
 
+// Whether there is a snapshot of this name, in whatever state.
+bool has_snapshot(const std::string& tag);
+
 // The snapshot `tag` to restore from, whole and ours; it cannot be removed while the result lives. SnapshotError
 // otherwise.
 snapshot::HeldSnapshot snapshot_to_restore(const std::string& tag);

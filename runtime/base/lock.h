@@ -50,6 +50,10 @@ class FutexLock {
   bool contended() const { return word_.load(std::memory_order_relaxed) == 2; }
   // In a fork child, by the thread that holds the lock since before the fork: there are no other threads.
   void reset_held_by_caller() { word_.store(1, std::memory_order_relaxed); }
+  // In a fork child, of a lock that only threads that are not there can hold. Writes only if one does.
+  void reset_in_child() {
+    if (word_.load(std::memory_order_relaxed) != 0) word_.store(0, std::memory_order_relaxed);
+  }
 
  private:
   static constexpr int kSpins = 200;

@@ -9,6 +9,7 @@
 
 #include "interpose/boot.h"
 #include "interpose/heap_route.h"
+#include "interpose/snapshot_api.h"
 #include "job/engine.h"
 
 #define EBB_EXPORT [[gnu::visibility("default")]]
@@ -72,6 +73,8 @@ void parent() {
   if (g_streams_locked) _IO_list_unlock();
 }
 void child() {
+  release_in_child();
+  release_arguments_in_child();
   if (!g_active) return;
   engine::fork_child();
   for (int i = 0; i < g_memkind_handler_count.load(); ++i)
@@ -109,14 +112,17 @@ EBB_EXPORT int __register_atfork(void (*prepare)(), void (*parent)(), void (*chi
 }
 
 EBB_EXPORT pid_t _Fork() {
-  if (!ebb::interpose::g_active) return ebb::interpose::next().plain_fork();
-  ebb::engine::fork_prepare();
+  const bool active = ebb::interpose::g_active;
+  if (active) ebb::engine::fork_prepare();
   const pid_t pid = ebb::interpose::next().plain_fork();
   const int saved = errno;
-  if (pid == 0)
-    ebb::engine::fork_child();
-  else
+  if (pid == 0) {
+    ebb::interpose::release_in_child();
+    ebb::interpose::release_arguments_in_child();
+    if (active) ebb::engine::fork_child();
+  } else if (active) {
     ebb::engine::fork_parent();
+  }
   errno = saved;
   return pid;
 }

@@ -41,11 +41,23 @@ TEST(RunOptionsTest, EndAtTwoDashes) {
   EXPECT_EQ(parse_run({"-", "x"}).command, (Words{"-", "x"}));
 }
 
+TEST(RunOptionsTest, SnapshotsAreNamed) {
+  const auto options = parse_run({"--resume", "a", "--snapshot-on=USR1", "--name", "b", "x"});
+  EXPECT_EQ(options.resume, "a");
+  EXPECT_EQ(options.snapshot_on->signal, SIGUSR1);
+  EXPECT_EQ(options.snapshot_on->tag, "b");
+  EXPECT_EQ(parse_run({"--snapshot-on", "SIGTERM=c", "x"}).snapshot_on->tag, "c");
+  EXPECT_FALSE(parse_run({"x"}).snapshot_on);
+}
+
 TEST(RunOptionsTest, RefusalsNameTheOption) {
   EXPECT_NE(refusal({"--color", "x"}).find("--color"), std::string::npos);
   EXPECT_NE(refusal({"-d"}).find("--dram"), std::string::npos);
   EXPECT_NE(refusal({"--name", "a\nb", "x"}).find("--name"), std::string::npos);
   EXPECT_NE(refusal({"-d", "8G"}).find("no command"), std::string::npos);
+  EXPECT_NE(refusal({"--resume", "a/b", "x"}).find("--resume"), std::string::npos);
+  EXPECT_NE(refusal({"--snapshot-on", "SIGINT", "x"}).find("SIGUSR1"), std::string::npos);
+  EXPECT_NE(refusal({"--snapshot-on", "USR1", "--name", "a b", "x"}).find("=TAG"), std::string::npos);
   EXPECT_NE(refusal({}).find("no command"), std::string::npos);
 }
 
