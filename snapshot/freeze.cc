@@ -223,6 +223,7 @@ void HeapFreeze::resume_sealed() {
       sealed.push_back(process);
     }
   if (sealed.empty()) return;
+  stop_.let_all_go();  // it may run as it is now; who is to stop it again cannot while we trace it
   failure_point("resume");
   in_own_process([&] { take_back_stopped(sealed); });
 }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -221,6 +222,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
 
 int take(const SnapshotOptions& options) {
   const Console console(options.quiet ? Verbosity::kQuiet : Verbosity::kNormal);
+  std::signal(SIGCHLD, SIG_DFL);  // ignored, as whoever started us may have left it, nobody's end could be asked for
   const auto start = std::chrono::steady_clock::now();
   const auto catalogue = user_catalogue();
   const Taken taken = freeze(options, console, catalogue);
