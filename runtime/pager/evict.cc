@@ -17,6 +17,7 @@ constexpr unsigned kLeastShare = 512;           // of the main queue, when all t
 constexpr uint64_t kProbeNs = 10'000'000;       // in limbo: longer than a thread waits for a processor
 constexpr uint64_t kStaleNs = 1'000'000'000;    // read ahead and not touched for so long: given up
 constexpr uint64_t kBlockedNs = 1'000'000'000;  // after a failed write, before the next try
+constexpr uint64_t kSayAgainNs = 60'000'000'000;
 constexpr uint64_t kWhoSharesNs = 100'000'000;  // so often it is looked at whether pages are shared still
 constexpr unsigned kLooks = 256;                // extents passed over in one search
 constexpr uint64_t kPatienceNs = 200'000'000;   // how long a touch waits for room before the budget gives way
@@ -67,10 +68,7 @@ void Pager::balance() {
     // Spare pages are as good as room: the next load uses them, and whoever needs room frees them.
     const int64_t missing =
         static_cast<int64_t>(target.count) - budget_.room() - static_cast<int64_t>(slots_.spare().count);
-    if (missing <= 0) {
-      store_refuses_ = false;
-      return;
-    }
+    if (missing <= 0) return;
     if (missing <= static_cast<int64_t>(leaving_.count)) return;  // enough is on its way out
     if (io_ && steps == 0) io_->flush();                          // the device works meanwhile
     if (!evict_step()) return;
@@ -258,8 +256,9 @@ void Pager::give_up_eviction(Extent& e) {
 
 void Pager::write_failed(Errno error) {
   budget_.counters().write_errors.fetch_add(1, std::memory_order_relaxed);
-  if (!store_refuses_) {
-    store_refuses_ = true;
+  // The budget may be kept for a moment between two refusals: no reason to say it again.
+  if (!refusal_said_ns_ || now_ns_ - refusal_said_ns_ > kSayAgainNs) {
+    refusal_said_ns_ = now_ns_;
     TextBuffer<200> text;
     text << "the slow tier took no more pages (" << errno_name(error.value)
          << "); the job keeps them in DRAM, over its budget if it must. Free space on the tier or give it another with "

@@ -302,7 +302,7 @@ class Pager {
   bool hurry_ = false;                // limbo gives no time
   bool unripe_ = false;               // room is wanted, and what is in limbo had no time yet
   uint64_t store_blocked_until_ns_ = 0;
-  bool store_refuses_ = false;     // said once, until the budget is kept again
+  uint64_t refusal_said_ns_ = 0;   // when it was said last that the store takes nothing
   uint64_t starved_since_ns_ = 0;  // since when a thread waits for room that nobody makes
   bool paged_ = false, draining_ = false, starved_ = false;
   bool gave_way_ = false;  // the budget did, for what is served just now
