@@ -59,10 +59,7 @@ void rebuild_after_fork(State& s) {
   s.wake.reset();
   s.ring.close();
   s.pages.close();
-  const auto opened = s.pages.open();
-  Errno failed = opened.ok() ? map_slots(s) : opened.error();
-  if (!failed) failed = s.pages.arm_limbo(s.slots).error();
-  if (!failed) failed = s.pager.open(s.slots, s.store.byte_addressable() ? nullptr : &s.ring).error();
+  Errno failed = reopen_pager(s);
   if (!failed) failed = s.pager.rearm(kAllAddresses);
   if (!failed) s.pager.protect_shared();
   if (!failed) failed = start_pager_thread(s);

@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <cerrno>
+#include <optional>
 
 #include "base/log.h"
 
@@ -18,6 +19,32 @@ constexpr uint64_t kLookNs = 500'000'000;     // is the tool there still?
 
 struct Timespec {
   int64_t seconds, nanoseconds;
+};
+
+// The kernel limits the mappings of a process (vm.max_map_count), and refuses everything once there are more, the way
+// back too. So some are taken before the store's files are mapped, and given back whatever becomes of that.
+class SpareMaps {
+ public:
+  SpareMaps() {
+    constexpr uint64_t kBytes = 128 * kPageSize;
+    const long r = raw_syscall(SYS_mmap, 0, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (is_error(r)) return;
+    range_ = range_at({static_cast<uint64_t>(r)}, kBytes);
+    // Neighbours of different protection are a mapping each.
+    complete_ = true;
+    for (Address a = range_.begin; complete_ && a < range_.end; a = a + 2 * kPageSize)
+      complete_ = !is_error(raw_syscall(SYS_mprotect, as_arg(a.pointer()), kPageSize, PROT_READ));
+  }
+  ~SpareMaps() {
+    if (!range_.empty()) raw_syscall(SYS_munmap, as_arg(range_.begin.pointer()), static_cast<long>(range_.size()));
+  }
+  SpareMaps(const SpareMaps&) = delete;
+  SpareMaps& operator=(const SpareMaps&) = delete;
+  bool complete() const { return complete_; }
+
+ private:
+  AddressRange range_{};
+  bool complete_ = false;
 };
 
 // Futexes that other processes use, too.
@@ -147,10 +174,15 @@ bool FreezeAgent::seal() {
     s_.store.seal();
     failed = s_.store.name_files(s_.job.control().freeze_folder);
   }
+  std::optional<SpareMaps> spare;
+  if (!failed && !spare.emplace().complete()) failed = {ENOMEM};
   if (failed) return answer(Freeze::kSeal, failed), false;
-  failed = close_all();
-  if (failed) log_line(LogLevel::kWarning, "the snapshot did not succeed (", errno_name(failed.value), ")");
+  failed = map_files();
+  spare.reset();
+  close_all();
+  if (failed) resume();  // the threads are stopped still
   answer(Freeze::kSeal, failed);
+  if (failed) return false;
   wait_sealed();
   return true;
 }
@@ -167,32 +199,30 @@ Errno FreezeAgent::write_all() {
   return s_.pager.store_all(buffer_);
 }
 
-// Everything that CRIU cannot store, or would store in vain.
-Errno FreezeAgent::close_all() {
+Errno FreezeAgent::map_files() {
   s_.store.close_files();
   Errno failed = s_.store.open_files(s_.job.control().freeze_folder, true);
   if (!failed) failed = s_.pager.map_store();
   s_.store.close_files();
+  return failed;
+}
+
+// Everything that CRIU cannot store, or would store in vain.
+void FreezeAgent::close_all() {
   s_.pager.disarm_rest();
   (void)s_.pages.disarm(s_.slots);
   s_.ring.close();  // before what it watches
   s_.pages.close();
   page().wake.store(-1);
   s_.wake.reset();
-  return failed;
 }
 
 void FreezeAgent::wait_sealed() {
   for (;;) {
     const Freeze request = page().request.load();
     if (request == Freeze::kResume) {
-      const Errno failed = resume();
-      answer(Freeze::kResume, failed);
-      if (!failed) return;
-      // Its pages cannot be brought back: better an end with a reason than a wrong byte.
-      log_line(LogLevel::kError, "cannot go on from the snapshot's files in ", s_.job.control().freeze_folder, " (",
-               errno_name(failed.value), "); the process ends here");
-      raw_syscall(SYS_exit_group, 125);
+      resume();
+      return answer(Freeze::kResume, {});
     }
     if (!s_.job.being_frozen()) {
       log_line(LogLevel::kWarning,
@@ -205,21 +235,25 @@ void FreezeAgent::wait_sealed() {
   }
 }
 
-Errno FreezeAgent::resume() {
+void FreezeAgent::resume() {
   s_.job.keep_lock();
-  if (const Errno failed = s_.store.open_files(s_.job.control().freeze_folder, false)) return failed;
-  open_again();
-  const Errno failed = s_.pager.take_back(buffer_);
-  if (!failed && page().prefetch.load()) s_.pager.begin_prefetch();
-  return failed;
+  Errno failed = s_.store.open_files(s_.job.control().freeze_folder, false);
+  if (!failed) {
+    open_again();
+    failed = s_.pager.take_back(buffer_);
+  }
+  if (failed) {
+    // Its pages cannot be brought back: better an end with a reason than a wrong byte.
+    log_line(LogLevel::kError, "cannot go on from the snapshot's files in ", s_.job.control().freeze_folder, " (",
+             errno_name(failed.value), "); the process ends here");
+    raw_syscall(SYS_exit_group, 125);
+  }
+  if (page().prefetch.load()) s_.pager.begin_prefetch();
 }
 
 // What the pager works with; without it the process cannot go on.
 void FreezeAgent::open_again() {
-  const auto pages = s_.pages.open();
-  Errno failed = pages.ok() ? map_slots(s_) : pages.error();
-  if (!failed) failed = s_.pages.arm_limbo(s_.slots).error();
-  if (!failed) failed = s_.pager.open(s_.slots, s_.store.byte_addressable() ? nullptr : &s_.ring).error();
+  Errno failed = reopen_pager(s_);
   if (!failed) failed = open_wake(s_);
   if (!failed) failed = s_.ring.open().error();
   if (failed) {

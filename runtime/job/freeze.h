@@ -28,9 +28,10 @@ class FreezeAgent {
   void hold();
   bool seal();
   Errno write_all();
-  Errno close_all();
+  Errno map_files();
+  void close_all();
   void wait_sealed();
-  Errno resume();
+  void resume();
   void open_again();
   void answer(Freeze request, Errno error);
   JobFreeze& page() { return s_.job.freeze(); }

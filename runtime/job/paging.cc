@@ -172,6 +172,14 @@ void engine::load_tier_copy() {
   if (!tier.open(s.slow) && tier.byte_addressable()) s.files.use_copy(load_pmem_copy(tier.dax()));
 }
 
+Errno reopen_pager(State& s) {
+  const auto opened = s.pages.open();
+  Errno failed = opened.ok() ? map_slots(s) : opened.error();
+  if (!failed) failed = s.pages.arm_limbo(s.slots).error();
+  if (!failed) failed = s.pager.open(s.slots, s.store.byte_addressable() ? nullptr : &s.ring).error();
+  return failed;
+}
+
 Errno open_wake(State& s) {
   const long event = raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (is_error(event)) return {static_cast<int>(-event)};

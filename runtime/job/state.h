@@ -106,6 +106,9 @@ void page_if_needed(State& s, uint64_t more);
 bool start_paging(State& s);
 // Starts the thread on what start_paging or a fork child prepared, and waits until it runs.
 Errno start_pager_thread(State& s);
+// What start_paging opened of userfaultfd, slots and pager, once more and in the same place: in a fork child, or after
+// a snapshot.
+Errno reopen_pager(State& s);
 // Opens the eventfd that wakes the thread.
 Errno open_wake(State& s);
 // Lets the thread do a round now.

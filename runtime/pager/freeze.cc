@@ -111,10 +111,6 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   return walk.error.value != 0;
 }
 
-void Pager::protect(const Extent& e, const PageSet& pages) {
-  pages.for_each_run([&](PageRun run) { (void)ops_.protect(e.range(run), true); });
-}
-
 // What is not clean any more with a write to page `i`: a fault for each page would cost more than to look at some pages
 // for nothing. A huge page stays one.
 PageSet Pager::around_write(const Extent& e, unsigned i) {
@@ -158,7 +154,8 @@ Errno Pager::store_all(char* buffer) {
 void Pager::disarm_rest() {
   table_.for_all([&](Extent& e) {
     if (!e.armed) return;
-    e.managed.minus(given(e)).for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
+    const PageSet files = e.sealed ? given(e) : PageSet{};
+    e.managed.minus(files).for_each_run([&](PageRun run) { (void)ops_.disarm(e.range(run)); });
   });
   for_each_armed_range([](const Extent&) { return true; }, [&](AddressRange range) { ops_.wake(range); });
 }
@@ -168,6 +165,7 @@ Errno Pager::map_store() {
   Errno failed{};
   table_.for_all([&](Extent& e) {
     if (failed || e.managed.none()) return;
+    e.sealed = true;
     const PageSet files = given(e);
     const PageSet zeros = e.resident.minus(files).minus(kept(e));
     zeros.for_each_run([&](PageRun run) { ops_.discard(e.range(run)); });
@@ -200,7 +198,8 @@ Errno Pager::take_back(char* buffer) {
   table_.for_all([&](Extent& e) {
     if (failed || e.managed.none()) return;
     e.keep_until_ns = e.shared_at_ns = 0;
-    const PageSet files = given(e).minus(e.resident);
+    const PageSet files = e.sealed ? given(e).minus(e.resident) : PageSet{};
+    e.sealed = false;
     const PageSet here = ops_.owned(e.base) & e.managed;
     // Threads that wait for the lock we hold touch their stacks once they have it (StackHold).
     const PageSet saved = __atomic_load_n(&e.held, __ATOMIC_SEQ_CST) ? files : files & here;
@@ -236,32 +235,6 @@ Errno Pager::take_back(char* buffer) {
                          if (!failed && !ops_.arm(range).ok()) failed = rearm(range);
                        });
   return failed;
-}
-
-// In order of addresses, an extent at a time; demand reads have the device for themselves, nearly.
-void Pager::prefetch() {
-  constexpr unsigned kReads = 16, kBeside = 2;
-  constexpr uint64_t kBesideNs = 10'000'000;
-  while (reads_ < (now_ns_ - random_ns_ < kBesideNs ? kBeside : kReads)) {
-    Extent* const e = table_.next(prefetch_at_);
-    if (!e) {
-      prefetching_ = false;
-      return;
-    }
-    const PageSet pages = e->hot & e->cold();
-    if (budget_.room() < static_cast<int64_t>((pages.pages() + headroom()).count)) {
-      prefetching_ = false;
-      return;
-    }
-    prefetch_at_ = e->base + kExtentSize;
-    if (pages.none() || !e->armed || e->frozen || e->doubtful || !load(*e, pages)) {
-      e->hot = {};
-      continue;
-    }
-    if (!store_.byte_addressable()) continue;
-    busy_ = true;  // it took our own time: look for faults before the next
-    return;
-  }
 }
 
 void Pager::let_all_go() { remove(kAllAddresses, false); }

@@ -7,6 +7,7 @@ namespace {
 
 constexpr unsigned kPagesPerRequest = 512;  // 2 MiB: a whole extent arrives at once
 constexpr unsigned kMaxReads = 48;
+constexpr unsigned kMaxPrefetch = 16;
 constexpr unsigned kMaxBeside = 2;          // read-ahead under way while threads wait for single pages: enough to keep
 constexpr uint64_t kBesideNs = 10'000'000;  // a device busy, and each behind the other adds its time to theirs
 constexpr unsigned kWorthWhole = kPagesPerExtent * 3 / 4;
@@ -279,6 +280,31 @@ void Pager::read_ahead(Stream& s) {
     }
     seen += last - first;
     page = s.direction > 0 ? base + last : base + first;
+  }
+}
+
+// What was in DRAM before a snapshot, in order of addresses, an extent at a time; demand reads have the device for
+// themselves, nearly.
+void Pager::prefetch() {
+  while (reads_ < (now_ns_ - random_ns_ < kBesideNs ? kMaxBeside : kMaxPrefetch)) {
+    Extent* const e = table_.next(prefetch_at_);
+    if (!e) {
+      prefetching_ = false;
+      return;
+    }
+    const PageSet pages = e->hot & e->cold();
+    if (budget_.room() < static_cast<int64_t>((pages.pages() + headroom()).count)) {
+      prefetching_ = false;
+      return;
+    }
+    prefetch_at_ = e->base + kExtentSize;
+    if (pages.none() || !e->armed || e->frozen || e->doubtful || !load(*e, pages)) {
+      e->hot = {};
+      continue;
+    }
+    if (!store_.byte_addressable()) continue;
+    busy_ = true;  // it took our own time: look for faults before the next
+    return;
   }
 }
 

@@ -164,10 +164,7 @@ class Pager {
   Errno store_resident(Extent& e, const PageSet& pages, char* buffer);
   static PageSet kept(const Extent& e);
   static PageSet given(const Extent& e);
-  void protect(const Extent& e, const PageSet& pages);
   static PageSet around_write(const Extent& e, unsigned i);
-
-  void prefetch();
 
   // parked.cc
   bool fill_parked(Extent& e, unsigned i);
@@ -200,6 +197,7 @@ class Pager {
   void give_up(Extent& e, const PageSet& pages);
   void own_now(Extent& e, const PageSet& pages);
   void look_who_shares(Extent& e);
+  void protect(const Extent& e, const PageSet& pages);
   void unprotect(Extent& e, const PageSet& pages);
   void release_resident(Extent& e, const PageSet& pages);
   template <class Of, class Fn>
@@ -218,6 +216,7 @@ class Pager {
   bool load_alone(Extent& e, unsigned i);
   void read_ahead();
   void read_ahead(Stream& s);
+  void prefetch();
 
   // transfer.cc
   PageHash* hashes(Extent& e);

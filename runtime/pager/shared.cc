@@ -49,8 +49,7 @@ void Pager::protect_shared() {
   for_each_armed_range(shared, [&](AddressRange range) {
     if (ops_.protect(range, true).ok()) return;
     // The program has taken something out of it by a raw system call.
-    table_.for_each(
-        range, [&](Extent& e) { e.shared.for_each_run([&](PageRun run) { (void)ops_.protect(e.range(run), true); }); });
+    table_.for_each(range, [&](Extent& e) { protect(e, e.shared); });
   });
 }
 
@@ -115,6 +114,10 @@ void Pager::look_who_shares(Extent& e) {
   e.shared.remove(alone);
   e.borrowed.remove(alone);
   unprotect(e, alone);
+}
+
+void Pager::protect(const Extent& e, const PageSet& pages) {
+  pages.for_each_run([&](PageRun run) { (void)ops_.protect(e.range(run), true); });
 }
 
 void Pager::unprotect(Extent& e, const PageSet& pages) {

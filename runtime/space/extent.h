@@ -58,6 +58,7 @@ struct Extent {
 
   bool armed = false;
   bool huge = false;            // resident as one huge page, as far as we know
+  bool sealed = false;          // its stored pages are, or were to be, mapped from the store's files (pager/freeze.cc)
   bool heap = false;            // belongs to our own heap
   bool urgent = false;          // in limbo without a probing time: evict at once
   bool given = false;           // the budget gave way for what a thread waits for here
