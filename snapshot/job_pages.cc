@@ -51,21 +51,6 @@ const char* word(Freeze step) {
   return "";
 }
 
-std::string reason(int error) {
-  if (error == EXDEV)
-    return "the snapshot's folder is not on the file system of the slow tier; give one that is by EBB_SNAPSHOTS";
-  return error_text(error);
-}
-
-struct flock byte_lock(uint64_t byte, short type) {
-  struct flock lock = {};
-  lock.l_type = type;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = static_cast<off_t>(byte);
-  lock.l_len = 1;
-  return lock;
-}
-
 // Both sides see the same page of a file, so these are no private futexes.
 void wake(std::atomic<Freeze>* word) { syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0); }
 
@@ -254,7 +239,7 @@ Answer await(const PagedProcess& process, Freeze step, const std::function<void(
     if (look) look();
   }
   const int error = freeze.error.load(std::memory_order_relaxed);
-  if (error != 0) throw Failure(fmt::format("{} cannot {}: {}", told(process), word(step), reason(error)));
+  if (error != 0) throw Failure(fmt::format("{} cannot {}: {}", told(process), word(step), error_text(error)));
   return Answer::kDone;
 }
 

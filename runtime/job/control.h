@@ -9,6 +9,7 @@
 // A snapshot does not keep these locks: see `locks_lost`.
 #pragma once
 
+#include <fcntl.h>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -78,6 +79,16 @@ struct JobFreeze {
 // The byte of the control page's file that the tool keeps locked (fcntl) while it freezes or restores the job. A
 // process that waits for a tool whose lock is gone goes on by itself.
 inline constexpr uint64_t kFreezerByte = uint64_t{1} << 20;
+
+// For fcntl(2): of one byte of the control page's file.
+inline struct ::flock byte_lock(uint64_t byte, short type) {
+  struct ::flock lock = {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(byte);
+  lock.l_len = 1;
+  return lock;
+}
 
 struct JobMessage {
   std::atomic<uint32_t> ready{0};

@@ -15,15 +15,6 @@ namespace {
 
 Errno errno_of(long r) { return is_error(r) ? Errno{static_cast<int>(-r)} : Errno{}; }
 
-struct flock byte_lock(uint64_t byte, short type) {
-  struct flock lock = {};
-  lock.l_type = type;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = static_cast<off_t>(byte);
-  lock.l_len = 1;
-  return lock;
-}
-
 }  // namespace
 
 Errno Job::attach(const char* path, Bytes budget) {

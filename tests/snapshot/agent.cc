@@ -69,17 +69,8 @@ void look_at_the_others() {
 // For CRIU an open file has the name that it was opened by.
 std::string file_name() { return std::string(control->freeze_folder) + "/" + std::to_string(1000 + own_slot); }
 
-struct flock byte_lock(uint64_t byte) {
-  struct flock lock = {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = static_cast<off_t>(byte);
-  lock.l_len = 1;
-  return lock;
-}
-
 bool tool_lives() {
-  auto lock = byte_lock(ebb::kFreezerByte);
+  auto lock = ebb::byte_lock(ebb::kFreezerByte, F_WRLCK);
   return fcntl(page_file, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
@@ -161,7 +152,7 @@ void make_page() {
 
 void take_slot(unsigned slot) {
   own_slot = slot;
-  auto lock = byte_lock(slot);
+  auto lock = ebb::byte_lock(slot, F_WRLCK);
   if (fcntl(page_file, F_SETLK, &lock) != 0) die("the slot's lock");
   control->slot[slot].pid = getpid();
 }

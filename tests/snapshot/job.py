@@ -98,6 +98,33 @@ class Job:
         return code
 
 
+# A parent and children that share blocks of 1 MiB since the fork, write to some of them for each line, and answer with a hash
+# of all that each has: FAMILY BLOCKS CHILDREN STEP OWN, where every child has OWN blocks more.
+FAMILY = """
+import hashlib, multiprocessing, sys
+count, children, step, own = map(int, sys.argv[1:])
+blocks = [bytearray([i % 251]) * (1 << 20) for i in range(count)]
+def answer(i, word):
+    for block in blocks[i::step]: block[100 + i] = (block[100 + i] + int(word)) % 256
+    return hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16]
+def child(i, pipe):
+    blocks.extend(bytearray([i]) * (1 << 20) for _ in range(own))
+    for word in iter(pipe.recv, "end"): pipe.send(answer(i, word))
+pipes = []
+for i in range(1, children + 1):
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.get_context("fork").Process(target=child, args=(i, theirs)).start()
+    pipes.append(ours)
+for line in sys.stdin:
+    for pipe in pipes: pipe.send(line)
+    try:
+        print(answer(0, line), *[pipe.recv() for pipe in pipes], flush=True)
+    except BrokenPipeError:  # the test has ended
+        break
+for pipe in pipes: pipe.send("end")
+"""
+
+
 def restored(tag, *options):
     job = Job([EBB, "restore", tag, *options])
     return job

@@ -16,28 +16,7 @@ from job import EBB, PYTHON, ROOT, Job, check, check_equal, ebb, restored
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 4
 MOST = 100  # steps: more than there are
 
-# Each answers with a hash of what it has, after a write to some of it.
-FAMILY = """
-import hashlib, multiprocessing, sys
-blocks = [bytearray([i % 251]) * (1 << 20) for i in range(40)]
-def answer(i, word):
-    for block in blocks[i::8]: block[100 + i] = (block[100 + i] + int(word)) % 256
-    return hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16]
-def child(i, pipe):
-    for word in iter(pipe.recv, "end"): pipe.send(answer(i, word))
-pipes = []
-for i in range(1, 3):
-    ours, theirs = multiprocessing.Pipe()
-    multiprocessing.get_context("fork").Process(target=child, args=(i, theirs)).start()
-    pipes.append(ours)
-for line in sys.stdin:
-    for pipe in pipes: pipe.send(line)
-    try:
-        print(answer(0, line), *[pipe.recv() for pipe in pipes], flush=True)
-    except BrokenPipeError:
-        break
-for pipe in pipes: pipe.send("end")
-"""
+FAMILY = [PYTHON, "-c", job.FAMILY, "40", "2", "8", "0"]
 
 
 class Family:
@@ -49,7 +28,7 @@ class Family:
         self.start()
 
     def start(self):
-        self.job = Job([EBB, "run", "-q", "-d", "64M", "-s", f"file:{ROOT}", "--name", "family", "--", PYTHON, "-c", FAMILY])
+        self.job = Job([EBB, "run", "-q", "-d", "64M", "-s", f"file:{ROOT}", "--name", "family", "--", *FAMILY])
         self.name = "family"
         self.expected = self.job.ask("0")
 

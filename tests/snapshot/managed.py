@@ -64,34 +64,15 @@ def paged():
         check_equal(copy.end(), 0, f"{tag}: exit code of the copy")
 
 
-# A parent and children that share pages since the fork, and write to some; each answers with a hash of all it has.
-FAMILY = """
-import hashlib, multiprocessing, sys
-blocks = [bytearray([i % 251]) * (1 << 20) for i in range(64)]
-def answer(i, word):
-    for block in blocks[i::16]: block[100 + i] = (block[100 + i] + int(word)) % 256
-    return hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16]
-def child(i, pipe):
-    blocks.extend(bytearray([i]) * (1 << 20) for _ in range(24))
-    for word in iter(pipe.recv, "end"): pipe.send(answer(i, word))
-pipes = []
-for i in range(1, 4):
-    ours, theirs = multiprocessing.Pipe()
-    multiprocessing.get_context("fork").Process(target=child, args=(i, theirs)).start()
-    pipes.append(ours)
-for line in sys.stdin:
-    for pipe in pipes: pipe.send(line)
-    print(answer(0, line), *[pipe.recv() for pipe in pipes], flush=True)
-for pipe in pipes: pipe.send("end")
-"""
+FAMILY = [PYTHON, "-c", job.FAMILY, "64", "3", "16", "24"]
 
 
 def family():
     """Three generations of snapshots, each of the job as the last one was restored."""
-    program = Job([PYTHON, "-c", FAMILY])
+    program = Job(FAMILY)
     expected = [program.ask("1") for _ in range(5)]
     program.end()
-    program = Job([EBB, "run", "-q", "-d", "160M", "-s", f"file:{ROOT}/slow", "--name", "family", "--", PYTHON, "-c", FAMILY])
+    program = Job([EBB, "run", "-q", "-d", "160M", "-s", f"file:{ROOT}/slow", "--name", "family", "--", *FAMILY])
     check_equal(program.ask("1"), expected[0], "before")
     name = "family"
     for generation in range(1, 4):
