@@ -11,7 +11,7 @@ import re
 import sys
 
 # From below to the top: runtime/CMakeLists.txt says the same.
-LAYERS = ["base", "os", "space", "store", "policy", "pager", "job", "interpose"]
+LAYERS = ["base", "os", "policy", "space", "store", "pager", "job", "interpose"]
 
 # The layout of the job's control page is a contract between processes, of every layer that counts, of the command line
 # and of snapshots. It belongs to the job, and includes nothing of ours.

@@ -81,6 +81,7 @@ JobCounts JobPage::read() const {
   out.peak_store = value(page.peak_store_bytes);
   out.evicted = value(c.evicted_bytes);
   out.written = value(c.written_bytes);
+  out.cleaned = value(c.cleaned_bytes);
   out.loaded = value(c.loaded_bytes);
   out.returned = value(c.returned_bytes);
   out.zeroed = value(c.zero_bytes);

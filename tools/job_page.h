@@ -15,7 +15,7 @@ namespace ebb::tools {
 // Plain copies of what the page held at one time.
 struct JobCounts {
   uint64_t budget = 0, peak_charged = 0, peak_managed = 0, peak_need = 0, peak_own = 0, peak_store = 0;
-  uint64_t evicted = 0, written = 0, loaded = 0, returned = 0, zeroed = 0;
+  uint64_t evicted = 0, written = 0, cleaned = 0, loaded = 0, returned = 0, zeroed = 0;
   uint64_t faults = 0, stall_ns = 0, pager_cpu_ns = 0;
   uint64_t read_errors = 0, write_errors = 0, bad_pages = 0, over_budget = 0;
   uint64_t processes = 0, paged_processes = 0;

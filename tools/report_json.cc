@@ -40,6 +40,7 @@ json counts_json(const JobCounts& c) {
           {"peak_own_bytes", c.peak_own},
           {"evicted_bytes", c.evicted},
           {"written_bytes", c.written},
+          {"cleaned_bytes", c.cleaned},
           {"loaded_bytes", c.loaded},
           {"returned_bytes", c.returned},
           {"zero_filled_bytes", c.zeroed},

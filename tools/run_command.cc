@@ -188,6 +188,8 @@ class Run {
     const Promises others = other_promises();
     record_.budget = choose_budget(dram, source, memory_here(), others.bytes, others.jobs);
     page_ = std::make_unique<JobPage>(record_.budget.bytes);
+    // Who names a snapshot beforehand will make one.
+    page_->control()->clean_ahead.store(options_.clean_ahead || options_.snapshot_on || !options_.resume.empty());
     if (!record_.managed) return;
 
     for (const auto& text : record_.budget.warnings) warn(text);

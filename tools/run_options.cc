@@ -83,6 +83,8 @@ RunOptions parse_run(const std::vector<std::string>& arguments) {
   auto* snapshot_option =
       app.add_option("--snapshot-on", snapshot_on, "Take a snapshot of the job when this command gets the signal")
           ->type_name("SIGNAL[=TAG]");
+  app.add_flag("--clean-ahead", options.clean_ahead,
+               "Write what the job changes to the slow tier in the background, so that a snapshot takes a moment");
   app.add_flag("-q,--quiet", quiet, "Print nothing but errors");
   app.add_flag("-v,--verbose", verbose, "Print what is done and why");
 

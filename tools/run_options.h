@@ -17,6 +17,7 @@ struct RunOptions {
   std::string report;               // file for the JSON report, or ""
   std::string resume;               // snapshot to restore if there is one, or ""
   std::optional<SnapshotOn> snapshot_on;
+  bool clean_ahead = false;
   std::optional<Verbosity> verbosity;
   std::vector<std::string> command;
   std::optional<std::string> help;  // set: print it instead

@@ -18,7 +18,7 @@
 namespace ebb {
 
 inline constexpr uint64_t kControlMagic = 0x31304c5254434245;  // "EBCTRL01"
-inline constexpr uint32_t kControlVersion = 3;
+inline constexpr uint32_t kControlVersion = 4;
 inline constexpr unsigned kJobSlots = 256;
 inline constexpr unsigned kJobMessages = 8;
 inline constexpr char kJobVariable[] = "EBB_JOB";
@@ -40,7 +40,8 @@ struct alignas(64) JobSlot {
 // Sums over the life of the job. Written by all processes with relaxed adds.
 struct JobCounters {
   Counter evicted_bytes{};   // left DRAM, written or dropped
-  Counter written_bytes{};   // of these, written to the store
+  Counter written_bytes{};   // written to the store
+  Counter cleaned_bytes{};   // of these, ahead of a snapshot: they did not leave DRAM
   Counter loaded_bytes{};    // brought back from the store
   Counter returned_bytes{};  // brought back from limbo
   Counter zero_bytes{};      // granted as zeros
@@ -124,6 +125,8 @@ struct JobControl {
   JobFreeze freeze[kJobSlots] = {};
   // Not 0: the job was restored from a snapshot, and locks of slots are missing whose processes live.
   Counter locks_lost{};
+  // Not 0: what the job changes is written to the store in the background, so that a snapshot has little left to write.
+  Counter clean_ahead{};
 
   // Leaves a line for the report; the oldest one gives way when there are too many.
   void post(std::string_view text) {

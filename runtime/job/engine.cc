@@ -91,8 +91,11 @@ void settle(State& s, AddressRange range) {
 }
 
 void page_if_needed(State& s, uint64_t more) {
+  constexpr Bytes kWorthCleaning{uint64_t{32} << 20};  // CRIU stores what is less in no time
   if (s.mode.load(std::memory_order_relaxed) != Mode::kFreeRun) return;
-  if (s.share.managed() + Bytes{more} > s.share.limit()) (void)start_paging(s);
+  const bool grown = s.share.managed() + Bytes{more} > s.share.limit();
+  const Bytes own = Bytes{s.job.slot().managed.load(std::memory_order_relaxed)} + Bytes{more};
+  if (grown || (s.share.cleans_ahead() && own > kWorthCleaning)) (void)start_paging(s);
 }
 
 namespace engine {
@@ -128,6 +131,7 @@ bool join_job(State& s) {
     s.mode.store(Mode::kOff);
     return false;
   }
+  if (s.clean_ahead) s.job.control().clean_ahead.store(1);
   s.share.attach(s.job.control(), s.job.slot());
   return true;
 }

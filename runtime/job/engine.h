@@ -14,7 +14,7 @@
 
 namespace ebb::engine {
 
-// Reads the environment (EBB_DRAM, EBB_SLOW, EBB_JOB, EBB_VERBOSE) once, from the constructor. `environ` is passed in
+// Reads the environment (EBB_DRAM, EBB_SLOW, EBB_JOB, EBB_CLEAN_AHEAD, EBB_VERBOSE) once, from the constructor. `environ` is passed in
 // because getenv may be someone else's. Opens nothing, maps nothing, starts nothing: that waits for the first managed
 // range. With nothing or nonsense in the environment the engine stays off (one warning for nonsense).
 void boot(char** environment);

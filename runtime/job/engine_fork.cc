@@ -94,6 +94,10 @@ void boot(char** environment) {
   const std::string_view job = variable(environment, kJobVariable);
   s.whole_job = !job.empty();
   if (s.whole_job && !copy_to(s.job_path, sizeof s.job_path, job)) return;
+  const std::string_view ahead = variable(environment, "EBB_CLEAN_AHEAD");
+  s.clean_ahead = !s.whole_job && ahead == "1";
+  if (!ahead.empty() && ahead != "0" && ahead != "1")
+    log_line(LogLevel::kWarning, "EBB_CLEAN_AHEAD=", ahead, " is neither 0 nor 1; nothing is cleaned ahead");
   s.mode.store(Mode::kFreeRun);
 }
 

@@ -16,6 +16,9 @@ constexpr Pages kLittle{4096};                // to be looked at with the progra
 constexpr unsigned kMostWalks = 4;            // a program that writes faster than the tier is stopped in the end
 constexpr uint64_t kForkRetryNs = 1'000'000;  // somebody forks
 constexpr uint64_t kLookNs = 500'000'000;     // is the tool there still?
+// Between walks that clean ahead: after one that found something to write, and at most, while they find nothing.
+constexpr uint64_t kWalkNs = 500'000'000, kLongestWalkNs = 8'000'000'000;
+constexpr uint64_t kTierFullNs = 60'000'000'000;  // after one that could not write
 
 struct Timespec {
   int64_t seconds, nanoseconds;
@@ -67,10 +70,12 @@ void FreezeAgent::answer(Freeze request, Errno error) {
 }
 
 uint64_t FreezeAgent::step(uint64_t idle_ns) {
+  // The thread that forks has the lock, and may touch what is cold: nothing here may wait for it.
+  if (s_.park.load() == 2) return idle_ns;
   const Freeze request = page().request.load();
   if (request != Freeze::kNone || asked_) drain_wake();
   asked_ = request != Freeze::kNone;
-  if (!asked_) return idle_ns;
+  if (!asked_) return s_.share.cleans_ahead() ? clean_between(idle_ns) : idle_ns;
   if (!s_.job.being_frozen()) return forget_request(), idle_ns;
   if (request == page().answer.load()) return idle_ns < kLookNs ? idle_ns : kLookNs;
   switch (request) {
@@ -97,9 +102,17 @@ void FreezeAgent::forget_request() {
   drop_buffer();
 }
 
+bool FreezeAgent::take_buffer() {
+  if (buffer_) return true;
+  const long r = raw_syscall(SYS_mmap, 0, kExtentSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (!is_error(r)) buffer_ = reinterpret_cast<char*>(r);
+  return buffer_;
+}
+
 void FreezeAgent::drop_buffer() {
   if (buffer_) raw_syscall(SYS_munmap, as_arg(buffer_), kExtentSize);
   buffer_ = nullptr;
+  asked_to_clean_ = false;
 }
 
 // The tool writes to the eventfd without a word to us (State::woken).
@@ -109,12 +122,43 @@ void FreezeAgent::drain_wake() {
   raw_syscall(SYS_read, s_.wake.get(), as_arg(&events), sizeof events);
 }
 
+// Nobody has asked: an extent at a time, no more than half of the time, and not while a thread waits for something.
+uint64_t FreezeAgent::clean_between(uint64_t idle_ns) {
+  const uint64_t start = s_.clock.now_ns();
+  const auto sleep_until_next = [&](uint64_t now) {
+    const uint64_t left = next_ns_ > now ? next_ns_ - now : 0;
+    return left < idle_ns ? left : idle_ns;
+  };
+  if (start < next_ns_) return sleep_until_next(start);
+  if (!take_buffer()) return next_ns_ = start + kLongestWalkNs, idle_ns;
+  walk_.calm_only = true;
+  bool over = false, quiet = true;
+  {
+    Locked<FutexLock> locked(s_.lock);
+    const Pages before = walk_.written;
+    while ((quiet = s_.pager.quiet()) && !over && walk_.written == before && s_.clock.now_ns() - start < kCleanNs &&
+           !s_.hooks_waiting.load(std::memory_order_relaxed))
+      over = s_.pager.clean_ahead(walk_, buffer_);
+  }
+  const uint64_t now = s_.clock.now_ns();
+  if (!quiet) {
+    next_ns_ = now + kCleanNs;
+  } else if (!over) {
+    next_ns_ = now + (now - start);
+  } else {
+    if (walk_.written.count) pause_ns_ = 0;
+    pause_ns_ = pause_ns_ * 2 < kWalkNs ? kWalkNs : pause_ns_ * 2 < kLongestWalkNs ? pause_ns_ * 2 : kLongestWalkNs;
+    next_ns_ = now + (walk_.error ? kTierFullNs : pause_ns_);
+    walk_ = {};
+  }
+  return sleep_until_next(now);
+}
+
 // True while there is more to do.
 bool FreezeAgent::clean() {
-  if (!buffer_) {
-    const long r = raw_syscall(SYS_mmap, 0, kExtentSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (is_error(r)) return answer(Freeze::kClean, {ENOMEM}), false;
-    buffer_ = reinterpret_cast<char*>(r);
+  if (!take_buffer()) return answer(Freeze::kClean, {ENOMEM}), false;
+  if (!asked_to_clean_) {
+    asked_to_clean_ = true;
     walk_ = {};
     walks_ = 0;
   }
@@ -139,7 +183,7 @@ bool FreezeAgent::clean() {
 
 // Under both locks from here on.
 void FreezeAgent::hold() {
-  if (!buffer_) return answer(Freeze::kHold, {EINVAL});
+  if (!asked_to_clean_) return answer(Freeze::kHold, {EINVAL});
   answer(Freeze::kHold, {});
   uint64_t looked = s_.clock.now_ns();
   bool over = false, tried = false;

@@ -16,14 +16,16 @@ class FreezeAgent {
 
   // Tells the tool which thread and which descriptor to use.
   void announce();
-  // Does what is asked, if anything is: a part of it while the program runs, or all from `hold` to `resume`. How long
-  // the pager may sleep then, at most `idle_ns`.
+  // Does what is asked, if anything is: a part of it while the program runs, or all from `hold` to `resume`. Else, and
+  // if the job wants it, cleans ahead. How long the pager may sleep then, at most `idle_ns`.
   uint64_t step(uint64_t idle_ns);
 
  private:
   void forget_request();
   void drop_buffer();
   void drain_wake();
+  bool take_buffer();
+  uint64_t clean_between(uint64_t idle_ns);
   bool clean();
   void hold();
   bool seal();
@@ -40,7 +42,10 @@ class FreezeAgent {
   Pager::CleanWalk walk_{};
   unsigned walks_ = 0;
   bool asked_ = false;
-  char* buffer_ = nullptr;  // of one extent, while a snapshot is made
+  bool asked_to_clean_ = false;  // `walk_` is what is asked for, not one of ours
+  char* buffer_ = nullptr;       // of one extent, while a snapshot is made or something is cleaned ahead
+  uint64_t next_ns_ = 0;         // when to clean ahead again
+  uint64_t pause_ns_ = 0;        // after a walk that found nothing
 };
 
 }  // namespace ebb

@@ -35,7 +35,8 @@ struct State {
 
   std::atomic<Mode> mode{Mode::kOff};
   Bytes budget{};
-  bool whole_job = false;  // a control page of `ebb run`, not one of our own
+  bool whole_job = false;    // a control page of `ebb run`, not one of our own
+  bool clean_ahead = false;  // for a page of our own: JobControl::clean_ahead
   char job_path[64] = {};
   char slow[4096] = {};
 

@@ -57,6 +57,9 @@ class PageOps {
   // A touch of these missing pages raises SIGBUS from now on. EOPNOTSUPP on kernels before 6.6.
   virtual Result<void> poison(AddressRange range) = 0;
 
+  // Whether anything of the process could write to a page that it held before the page was protected.
+  virtual bool may_be_held() = 0;
+
   // Copies present pages without touching them through our own page table: the first touch of a page after a move
   // misses every cache of translations, and leaves the virtual machine where the hypervisor shadows page tables.
   virtual void peek(void* to, Address from, Bytes bytes) = 0;

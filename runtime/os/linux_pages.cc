@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/syscall.h"
+#include "os/pins.h"
 #include "os/uffd_abi.h"
 
 namespace ebb {
@@ -217,6 +218,8 @@ Result<void> LinuxPages::poison(AddressRange range) {
   if (is_error(r)) return Errno{static_cast<int>(-r)};
   return {};
 }
+
+bool LinuxPages::may_be_held() { return pages_may_be_held(); }
 
 void LinuxPages::peek(void* to, Address from, Bytes bytes) {
   const iovec local = {to, bytes.count}, remote = {from.pointer(), bytes.count};

@@ -24,6 +24,7 @@ class LinuxPages final : public PageOps {
   void wake(AddressRange range) override;
   Result<void> protect(AddressRange range, bool on) override;
   Result<void> poison(AddressRange range) override;
+  bool may_be_held() override;
   void peek(void* to, Address from, Bytes bytes) override;
   void unshare(AddressRange range) override;
   void discard(AddressRange range) override;

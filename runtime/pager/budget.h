@@ -132,6 +132,8 @@ class Budget {
   // Whether other processes of the job hold memory, too.
   bool shared() const { return managed() > Bytes{slot_->managed.load(std::memory_order_relaxed)}; }
 
+  bool cleans_ahead() const { return job_->clean_ahead.load(std::memory_order_relaxed) != 0; }
+
   JobControl& job() { return *job_; }
   JobCounters& counters() { return job_->counters; }
 

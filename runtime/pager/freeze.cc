@@ -5,8 +5,7 @@
 // the pages were. Such memory needs no pager, and no CRIU stores it: only what the program writes to from then on. The
 // way back keeps what was written and makes the rest cold pages again.
 //
-// What was written ahead is *clean*: protected, so that the first write to it is seen, and for the stop only what was
-// written to since is left to be looked at.
+// For the stop only what is not clean is left to be looked at (clean.cc).
 //
 // Pages that the program protected or locked stay what they are, and are for CRIU to store.
 #include <cerrno>
@@ -48,76 +47,11 @@ class FileMapper {
 
 }  // namespace
 
-// Makes the store hold `pages`, all resident, as they are now; what is zero it need not hold. `buffer` has room for an
-// extent.
-Errno Pager::store_resident(Extent& e, const PageSet& pages, char* buffer) {
-  PageSet zero, dirty;
-  pages.for_each_run([&](PageRun run) {
-    char* page = buffer + run.first * kPageSize;
-    ops_.peek(page, e.page(run.first), Bytes{run.count * kPageSize});
-    for (unsigned i = run.first; i < run.end(); ++i, page += kPageSize) {
-      if (is_zero_page(page)) {
-        zero.set(i);
-        continue;
-      }
-      content_[i] = hash_page(page, 0);
-      if (!e.stored.test(i) || bound_to(content_[i], store_.place(e, i).seed) != e.hashes[i]) dirty.set(i);
-    }
-  });
-  store_.forget(e, zero & e.stored);
-  if (dirty.none()) return {};
-  const auto entry = store_.writable(e);
-  if (!entry.ok()) return entry.error();
-  if (!hashes(e)) return {ENOMEM};
-  for (PageRun run = dirty.next_run(0); !run.empty(); run = dirty.next_run(run.end())) {
-    for (unsigned i = run.first; i < run.end(); ++i)
-      e.hashes[i] = bound_to(content_[i], store_.place_in(*entry.value(), i).seed);
-    const uint64_t bytes = run.count * kPageSize;
-    const SlotPlace place = store_.place_in(*entry.value(), run.first);
-    if (const Errno failed = store_.copy_out(place, buffer + run.first * kPageSize, bytes)) {
-      store_.forget(e, PageSet::of(run) & e.stored);  // whatever is in the file now, it is not to be trusted
-      return failed;
-    }
-    store_.commit(e, *entry.value(), PageSet::of(run));
-    budget_.counters().written_bytes.fetch_add(bytes, std::memory_order_relaxed);
-  }
-  return {};
-}
-
 // What the kernel keeps, and CRIU has to store.
 PageSet Pager::kept(const Extent& e) { return (e.fenced | e.pinned) & e.managed; }
 
 // What is mapped from the store's files.
 PageSet Pager::given(const Extent& e) { return (e.managed & e.stored).minus(kept(e)); }
-
-bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
-  Extent* const found = table_.next(walk.next);
-  if (!found) return true;
-  Extent& e = *found;
-  walk.next = e.base + kExtentSize;
-  walk.done += e.managed.pages();
-  if (e.transfers || e.frozen || e.slot != kNoSlot || (!e.armed && !arm_and_look(e))) return false;
-  PageSet pages = e.resident.minus(e.clean).minus(kept(e)).minus(e.lost);
-  protect(e, pages.minus(e.shared));  // shared pages are
-  // A hook that runs on a stack in it must not wait for us (see share()). Its pages are looked at in the end.
-  if (__atomic_load_n(&e.held, __ATOMIC_SEQ_CST)) {
-    unprotect(e, pages.minus(e.shared));
-    return false;
-  }
-  walk.written += pages.pages();
-  walk.error = store_resident(e, pages, buffer);
-  if (!walk.error) e.clean |= pages & e.stored;
-  unprotect(e, pages.minus(e.clean).minus(e.shared));
-  return walk.error.value != 0;
-}
-
-// What is not clean any more with a write to page `i`: a fault for each page would cost more than to look at some pages
-// for nothing. A huge page stays one.
-PageSet Pager::around_write(const Extent& e, unsigned i) {
-  constexpr unsigned kPages = 32;
-  if (e.huge) return PageSet::all();
-  return PageSet::of({static_cast<unsigned>(align_down(i, kPages)), kPages});
-}
 
 bool Pager::want_kept() {
   bool any = false;
@@ -144,7 +78,7 @@ Errno Pager::store_all(char* buffer) {
     const PageSet pages = e.resident.minus(e.clean).minus(kept(e));
     protect(e, pages.minus(e.shared));
     failed = store_resident(e, pages, buffer);
-    if (!failed) e.clean |= pages & e.stored;
+    if (!failed) e.clean |= pages;
     store_.trim(e);
   });
   return failed;

@@ -107,17 +107,19 @@ class Pager {
   // moved already. Nothing is out of sight in `from`.
   bool rekey(AddressRange from, Address to);
 
-  // --- snapshots (freeze.cc), by the pager's thread -----------------------------------------------------------------
+  // --- snapshots (clean.cc, freeze.cc), by the pager's thread -----------------------------------------------------------------
   struct CleanWalk {
     Address next{};
     Pages done{};
     Pages written{};  // or at least looked at
     Errno error{};
+    bool calm_only = false;  // leave out what the program has changed lately
   };
   // Writes what the store lacks of one more extent, while the program runs; `buffer`, aligned to a page, has room for
-  // an extent. True when
-  // the walk is over, or has failed.
+  // an extent. True when the walk is over, or has failed.
   bool clean_ahead(CleanWalk& walk, char* buffer);
+  // No thread waits and no transfer is under way.
+  bool quiet() const { return waiters_.empty() && !transfers_ && !starved_ && !busy_; }
   // Asks for pages that have to be at home (protected or locked by the program); whether there are any that are not.
   bool want_kept();
   // With the program stopped and all drained: writes all that the store lacks. EIO: a page is lost. EAGAIN: see
@@ -160,11 +162,15 @@ class Pager {
     bool write = false;  // the page is there, and protected by us
   };
 
-  // freeze.cc
+  // clean.cc
   Errno store_resident(Extent& e, const PageSet& pages, char* buffer);
+  bool is_calm(Extent& e);
+  static PageSet around_write(const Extent& e, unsigned i);
+  void written(Extent& e, unsigned i);
+
+  // freeze.cc
   static PageSet kept(const Extent& e);
   static PageSet given(const Extent& e);
-  static PageSet around_write(const Extent& e, unsigned i);
 
   // parked.cc
   bool fill_parked(Extent& e, unsigned i);
@@ -251,6 +257,9 @@ class Pager {
   bool drop_ready();
   void set_away(Extent& e, Away away, bool front = false);
   Pages headroom() const;
+
+  // ranges.cc
+  bool fits_unwatched(AddressRange range) const;
 
   // queues
   void enqueue(Extent& e, Queue q);

@@ -13,7 +13,15 @@ PageSet part_of(const Extent& e, AddressRange range) {
 
 }  // namespace
 
+// Whether the kernel may fill `range` without asking. While a job that is cleaned ahead fits, nothing of it needs to be
+// watched before that.
+bool Pager::fits_unwatched(AddressRange range) const {
+  return budget_.cleans_ahead() && budget_.managed() + Bytes{range.size()} <= budget_.limit() &&
+         budget_.room() >= static_cast<int64_t>(range.pages().count);
+}
+
 bool Pager::add(AddressRange range, bool heap) {
+  const bool watched = paged_ && !fits_unwatched(range);
   Address at = range.begin;
   for (; at < range.end; at = at.extent() + kExtentSize) {
     Extent* e = table_.find_or_make(at);
@@ -23,7 +31,7 @@ bool Pager::add(AddressRange range, bool heap) {
     e->managed |= pages;
     e->heap = heap;
     budget_.add_managed(pages.pages());
-    if (paged_) {
+    if (watched || e->armed) {
       // Armed from birth: the first touch is ours to grant. An older part of the extent is looked at on the way.
       const bool older = !e->armed && e->managed != pages;
       if (older) {
@@ -188,7 +196,11 @@ void Pager::look(AddressRange range) {
 }
 
 void Pager::forget_copies(AddressRange range) {
-  table_.for_each(range, [&](Extent& e) { store_.forget(e, e.resident & part_of(e, range)); });
+  table_.for_each(range, [&](Extent& e) {
+    const PageSet pages = e.resident & part_of(e, range);
+    unprotect(e, e.clean & pages);
+    store_.forget(e, pages);
+  });
 }
 
 bool Pager::rekey(AddressRange from, Address to) {

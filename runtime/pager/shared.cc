@@ -56,10 +56,7 @@ void Pager::protect_shared() {
 // A write to a shared page: what it is about to copy is charged first. False when that has to wait for room.
 bool Pager::own(Extent& e, unsigned i) {
   if (e.shared.test(i)) look_who_shares(e);
-  if (!e.shared.test(i)) {  // it is private already, or gone: the thread looks again
-    unprotect(e, (e.clean & around_write(e, i)) | PageSet::of({i, 1}));
-    return true;
-  }
+  if (!e.shared.test(i)) return written(e, i), true;  // clean, or private already, or gone: the thread looks again
   PageSet pages = e.shared & PageSet::of(block_to_own(i, e.breaks));
   if (!make_room(pages.pages())) {
     pages = PageSet::of({i, 1});

@@ -20,6 +20,7 @@
 #include "base/hash.h"
 #include "base/page_set.h"
 #include "base/units.h"
+#include "policy/calm.h"
 
 namespace ebb {
 
@@ -50,7 +51,7 @@ struct Extent {
   PageSet shared;    // subset of resident: write-protected by us since a fork, never evicted (see pager/shared.cc)
   PageSet borrowed;  // subset of shared: charged to another process of the job
   PageSet hot;       // were resident when a snapshot was taken: to be brought back ahead of need
-  PageSet clean;     // subset of resident: as the store has it, and write-protected by us (see pager/freeze.cc)
+  PageSet clean;     // subset of resident: as the store has it, or zero, and write-protected by us (pager/clean.cc)
 
   StoreEntry* store = nullptr;  // where `stored` pages are, newest layer first
   PageHash* hashes = nullptr;   // 512, allocated with the first stored page
@@ -74,6 +75,7 @@ struct Extent {
   uint16_t touches = 0;         // pages returned from limbo since it went aside
   uint64_t aside_since_ns = 0;  // in limbo by the clock of limbo, which stands while threads wait
   uint64_t shared_at_ns = 0;    // when it was last looked at who shares its pages
+  Calm calm;                    // whether it is worth being cleaned
   uint64_t keep_until_ns = 0;   // not evicted before: given over the budget to a thread that has to run first
 
   Queue queue = Queue::kNone;

@@ -35,6 +35,8 @@ class FakePages final : public PageOps {
   // Whether a missing page of limbo becomes present when the runtime touches it, as the kernel does it. Off by default:
   // most of the runtime has no reason to touch what it has not charged, and dies here when it does.
   bool limbo_fills = false;
+  // For may_be_held(): the program has an io_uring, say.
+  bool held = false;
   // What a file holds, for map_file().
   std::function<const char*(int fd, uint64_t offset)> file_contents;
 
@@ -84,6 +86,7 @@ class FakePages final : public PageOps {
   void wake(AddressRange range) override;
   Result<void> protect(AddressRange range, bool on) override;
   Result<void> poison(AddressRange range) override;
+  bool may_be_held() override { return held; }
   void peek(void* to, Address from, Bytes bytes) override;
   void unshare(AddressRange range) override;
   void discard(AddressRange range) override;

@@ -1,0 +1,101 @@
+// Cleaning: writes to the store ahead of a snapshot what the program has in DRAM. Rules: see pager.h.
+//
+// What was written ahead, or is zero and need not be, is *clean*: protected, so that the first write to it is seen. A
+// snapshot stops the program only for what is not.
+//
+// A write that comes by no page table is not seen: by a device or by the kernel to a page that it held before it was
+// protected (direct I/O, io_uring, RDMA). Such a page can be told by nothing but a move, which is dear; so nothing is
+// clean while the process has anything that could hold one (PageOps::may_be_held()). It is asked after the protection:
+// who begins to hold a page from then on has to break that first.
+#include "pager/pager.h"
+
+namespace ebb {
+
+// Makes the store hold `pages`, all resident, as they are now; what is zero it need not hold. `buffer` has room for an
+// extent.
+Errno Pager::store_resident(Extent& e, const PageSet& pages, char* buffer) {
+  PageSet zero, dirty;
+  pages.for_each_run([&](PageRun run) {
+    char* page = buffer + run.first * kPageSize;
+    ops_.peek(page, e.page(run.first), Bytes{run.count * kPageSize});
+    for (unsigned i = run.first; i < run.end(); ++i, page += kPageSize) {
+      if (is_zero_page(page)) {
+        zero.set(i);
+        continue;
+      }
+      content_[i] = hash_page(page, 0);
+      if (!e.stored.test(i) || bound_to(content_[i], store_.place(e, i).seed) != e.hashes[i]) dirty.set(i);
+    }
+  });
+  store_.forget(e, zero & e.stored);
+  if (dirty.none()) return {};
+  const auto entry = store_.writable(e);
+  if (!entry.ok()) return entry.error();
+  if (!hashes(e)) return {ENOMEM};
+  for (PageRun run = dirty.next_run(0); !run.empty(); run = dirty.next_run(run.end())) {
+    for (unsigned i = run.first; i < run.end(); ++i)
+      e.hashes[i] = bound_to(content_[i], store_.place_in(*entry.value(), i).seed);
+    const uint64_t bytes = run.count * kPageSize;
+    const SlotPlace place = store_.place_in(*entry.value(), run.first);
+    if (const Errno failed = store_.copy_out(place, buffer + run.first * kPageSize, bytes)) {
+      store_.forget(e, PageSet::of(run) & e.stored);  // whatever is in the file now, it is not to be trusted
+      return failed;
+    }
+    store_.commit(e, *entry.value(), PageSet::of(run));
+    budget_.counters().written_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    budget_.counters().cleaned_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  return {};
+}
+
+bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
+  Extent* const found = table_.next(walk.next);
+  if (!found) return true;
+  Extent& e = *found;
+  walk.next = e.base + kExtentSize;
+  walk.done += e.managed.pages();
+  if (e.transfers || e.frozen || e.slot != kNoSlot) return false;
+  if (walk.calm_only && !is_calm(e)) return false;
+  if (!e.armed && !arm_and_look(e)) return false;
+  const PageSet pages = e.resident.minus(e.clean).minus(kept(e)).minus(e.lost);
+  if (pages.none()) return false;
+  const PageSet own = pages.minus(e.shared);  // the others are protected since the fork
+  protect(e, own);
+  // A hook that runs on a stack in it must not wait for us (see share()). Its pages are looked at in the end.
+  if (__atomic_load_n(&e.held, __ATOMIC_SEQ_CST) || ops_.may_be_held()) {
+    unprotect(e, own);
+    return false;
+  }
+  walk.written += pages.pages();
+  walk.error = store_resident(e, pages, buffer);
+  if (walk.error) {
+    unprotect(e, own);
+    return true;
+  }
+  e.clean |= pages;
+  e.calm.cleaned(now_ns_);
+  return false;
+}
+
+// Whether the extent has something to be cleaned, and was left alone for long enough.
+bool Pager::is_calm(Extent& e) {
+  if (e.armed && e.resident.minus(e.clean).none()) return false;
+  const PageSet here = e.armed ? e.resident : ops_.present(e.base, nullptr) & e.managed;
+  return here.any() && e.calm.ripe(here.count(), now_ns_);
+}
+
+// What is not clean any more with a write to page `i`: a fault for each page would cost more than to look at some pages
+// for nothing. A huge page stays one.
+PageSet Pager::around_write(const Extent& e, unsigned i) {
+  constexpr unsigned kPages = 32;
+  if (e.huge) return PageSet::all();
+  return PageSet::of({static_cast<unsigned>(align_down(i, kPages)), kPages});
+}
+
+// A write to page `i`, which is protected and not shared: the thread goes on.
+void Pager::written(Extent& e, unsigned i) {
+  e.calm.written(now_ns_);
+  unprotect(e, (e.clean & around_write(e, i)) | PageSet::of({i, 1}));
+}
+
+}  // namespace ebb

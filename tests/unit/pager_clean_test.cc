@@ -1,0 +1,125 @@
+// Tests of pager/clean.cc: what is clean is as the store has it, whoever writes when; what the program changes is left
+// alone for a while; a job that fits is not watched before it is cleaned.
+#include <gtest/gtest.h>
+#include <cerrno>
+
+#include "pager_world.h"
+
+namespace ebb {
+namespace {
+
+using Touch = FakePages::Touch;
+
+Address page(AddressRange range, uint64_t i) { return range.begin + i * kPageSize; }
+
+class PagerCleanTest : public testing::TestWithParam<Tier> {
+ protected:
+  // One walk over everything. How many pages were looked at.
+  uint64_t walk(bool calm_only) {
+    Pager::CleanWalk walk;
+    walk.calm_only = calm_only;
+    while (!w.pager.clean_ahead(walk, w.buffer)) w.check();
+    EXPECT_FALSE(walk.error);
+    return walk.written.count;
+  }
+  void wait(uint64_t ns) { w.step(ns); }
+
+  PagerWorld w{{.tier = GetParam(), .budget = {4096}}};
+};
+
+TEST_P(PagerCleanTest, WhatIsZeroIsCleanWithoutBeingStored) {
+  const AddressRange a = w.add({512});
+  w.write_all(a, 0);
+  EXPECT_EQ(walk(false), 512u);
+  EXPECT_EQ(w.counters().written_bytes.load(), 0u);
+  EXPECT_EQ(walk(false), 0u) << "it is not looked at twice";
+  w.write(page(a, 7), 70);
+  ASSERT_FALSE(w.seal(false));
+  w.take_back();
+  for (uint64_t i = 0; i < 512; ++i) w.expect(page(a, i), i == 7 ? 70 : 0);
+}
+
+TEST_P(PagerCleanTest, NothingIsCleanWhileSomeoneMayHoldAPage) {
+  const AddressRange a = w.add({512});
+  w.write_all(a, 1);
+  w.k.pages.held = true;
+  EXPECT_EQ(walk(false), 0u);
+  // The device writes; no page table is asked.
+  PagerWorld::fill(w.k.pages.contents(page(a, 100)), 4711);
+  ASSERT_FALSE(w.seal(true));
+  w.take_back();
+  w.expect(page(a, 100), 4711);
+  w.expect(page(a, 101), 102);
+}
+
+TEST_P(PagerCleanTest, WhatIsLeftAloneIsCleanedAndNotAgain) {
+  const AddressRange a = w.add({512});
+  w.write_all(a, 1);
+  EXPECT_EQ(walk(true), 0u) << "it was filled just now";
+  wait(Calm::kShortNs / 2);
+  EXPECT_EQ(walk(true), 0u);
+  wait(Calm::kShortNs);
+  EXPECT_EQ(walk(true), 512u);
+  wait(Calm::kShortNs * 100);
+  EXPECT_EQ(walk(true), 0u);
+  EXPECT_EQ(w.counters().cleaned_bytes.load(), to_bytes({512}).count);
+}
+
+TEST_P(PagerCleanTest, WhatIsChangedAgainAndAgainIsLeftAloneForLonger) {
+  const AddressRange a = w.add({512});
+  w.write_all(a, 1);
+  (void)walk(true);
+  uint64_t needed = 0;
+  for (unsigned round = 0; round < 4; ++round) {
+    uint64_t waited = 0;
+    while (walk(true) == 0) {
+      wait(Calm::kShortNs / 4);
+      waited += Calm::kShortNs / 4;
+      ASSERT_LT(waited, Calm::kShortNs * 100);
+    }
+    EXPECT_GE(waited, needed * 3 / 2) << "round " << round;
+    needed = waited;
+    w.write(page(a, 3), 100 + round);
+  }
+}
+
+TEST_P(PagerCleanTest, AFullTierEndsTheWalkAndLosesNothing) {
+  const AddressRange a = w.add({1024});
+  w.write_all(a, 1);
+  w.k.files.set_capacity(w.k.files.used());
+  Pager::CleanWalk walk;
+  while (!w.pager.clean_ahead(walk, w.buffer)) w.check();
+  EXPECT_EQ(walk.error.value, ENOSPC);
+  w.check();
+  w.write(page(a, 3), 33);
+  w.k.files.set_capacity({uint64_t{1} << 30});
+  ASSERT_FALSE(w.seal());
+  w.take_back();
+  for (uint64_t i = 0; i < 1024; ++i) w.expect(page(a, i), i == 3 ? 33 : i + 1);
+}
+
+TEST_P(PagerCleanTest, AJobThatFitsIsNotWatchedBeforeItIsCleaned) {
+  w.control->clean_ahead.store(1);
+  const AddressRange a = w.add({1024});
+  EXPECT_EQ(w.charged(), 1024u) << "all of it is the kernel's to fill";
+  ASSERT_EQ(w.k.pages.touch(page(a, 5), true), Touch::kDone);
+  PagerWorld::fill(w.k.pages.contents(page(a, 5)), 6);
+  EXPECT_EQ(walk(true), 0u);
+  wait(2 * Calm::kShortNs);
+  EXPECT_EQ(walk(true), 1u);
+  EXPECT_EQ(w.k.pages.touch(page(a, 5), true), Touch::kFault);
+  w.write(page(a, 5), 7);
+  EXPECT_EQ(w.k.pages.touch(page(a, 600), true), Touch::kDone) << "nothing of it was touched: no need to watch it";
+}
+
+TEST_P(PagerCleanTest, WhatDoesNotFitIsWatchedFromTheStart) {
+  w.control->clean_ahead.store(1);
+  (void)w.add({3072});
+  const AddressRange more = w.add({2048});
+  EXPECT_EQ(w.k.pages.touch(more.begin, true), Touch::kFault);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiers, PagerCleanTest, testing::Values(Tier::kDisk, Tier::kMemory));
+
+}  // namespace
+}  // namespace ebb
