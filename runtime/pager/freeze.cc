@@ -78,7 +78,8 @@ Errno Pager::store_all(char* buffer) {
     const PageSet pages = e.resident.minus(e.clean).minus(kept(e));
     protect(e, pages.minus(e.shared));
     failed = store_resident(e, pages, buffer);
-    if (!failed) e.clean |= pages;
+    if (failed) return unprotect(e, pages.minus(e.shared));
+    e.clean |= pages;
     store_.trim(e);
   });
   return failed;
@@ -132,6 +133,7 @@ Errno Pager::take_back(char* buffer) {
   table_.for_all([&](Extent& e) {
     if (failed || e.managed.none()) return;
     e.keep_until_ns = e.shared_at_ns = 0;
+    e.clean = {};  // nothing is protected any more, what was kept included
     const PageSet files = e.sealed ? given(e).minus(e.resident) : PageSet{};
     e.sealed = false;
     const PageSet here = ops_.owned(e.base) & e.managed;

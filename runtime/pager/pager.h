@@ -204,7 +204,7 @@ class Pager {
   void own_now(Extent& e, const PageSet& pages);
   void look_who_shares(Extent& e);
   void protect(const Extent& e, const PageSet& pages);
-  void unprotect(Extent& e, const PageSet& pages);
+  void unprotect(Extent& e, PageSet pages);  // a copy: it may be one of the sets that change
   void release_resident(Extent& e, const PageSet& pages);
   template <class Of, class Fn>
   void for_each_armed_range(Of of, Fn fn);

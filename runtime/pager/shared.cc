@@ -117,7 +117,7 @@ void Pager::protect(const Extent& e, const PageSet& pages) {
   pages.for_each_run([&](PageRun run) { (void)ops_.protect(e.range(run), true); });
 }
 
-void Pager::unprotect(Extent& e, const PageSet& pages) {
+void Pager::unprotect(Extent& e, PageSet pages) {
   e.clean.remove(pages);
   pages.for_each_run([&](PageRun run) { (void)ops_.protect(e.range(run), false); });
 }

@@ -1,6 +1,6 @@
 """Runs model_fuzz under the library until the job has moved enough pages, over as many seeds as that takes.
 
-    run_fuzz.py --library LIB --slow FOLDER --migrations N [--seed N] [--dram 64M] [--mib 256] FUZZ
+    run_fuzz.py --library LIB --slow FOLDER --migrations N [--seed N] [--dram 64M] [--mib 256] [--clean-ahead] FUZZ
 
 The first seed is printed before anything starts: a failure is run again with --seed.
 """
@@ -30,13 +30,14 @@ def main():
     parser.add_argument("--dram", default="64M")
     parser.add_argument("--mib", default="256")
     parser.add_argument("--threads", default="3")
+    parser.add_argument("--clean-ahead", action="store_true")
     parser.add_argument("fuzz")
     args = parser.parse_args()
     os.makedirs(args.slow, exist_ok=True)
     total, seed, begin = 0, args.seed, time.monotonic()
     while total < args.migrations:
         folder = tempfile.mkdtemp(prefix="ebb-fuzz-", dir=args.slow)
-        page = JobPage(parse_size(args.dram))
+        page = JobPage(parse_size(args.dram), args.clean_ahead)
         command = [args.fuzz, "--seed", str(seed), "--threads", args.threads, "--mib", args.mib, "--seconds",
                    str(SECONDS_EACH), "--until-migrations", str(args.migrations - total)]
         print(f"seed {seed}", flush=True)

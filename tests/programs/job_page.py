@@ -9,16 +9,17 @@ import re
 import struct
 
 MAGIC = 0x31304C5254434245
-VERSION = 3
+VERSION = 4
 HEAD = ["budget", "charged", "peak_charged", "managed", "peak_managed", "stored", "peak_need", "peak_own_bytes",
         "pressure", "store_bytes", "peak_store_bytes"]
-COUNTERS = ["evicted_bytes", "written_bytes", "loaded_bytes", "returned_bytes", "zero_bytes", "faults", "stall_ns",
+COUNTERS = ["evicted_bytes", "written_bytes", "cleaned_bytes", "loaded_bytes", "returned_bytes", "zero_bytes", "faults", "stall_ns",
             "pager_cpu_ns", "read_errors", "write_errors", "bad_pages", "over_budget_bytes", "processes",
             "paged_processes"]
 SLOTS, MESSAGES, MESSAGE_BYTES, SLOT_BYTES = 256, 8, 256, 64
 MESSAGES_AT = 16 + 8 * (len(HEAD) + len(COUNTERS))
 SLOTS_AT = (MESSAGES_AT + 4 + MESSAGES * MESSAGE_BYTES + 63) // 64 * 64
-SIZE = SLOTS_AT + SLOTS * SLOT_BYTES + 64 + 1024 + SLOTS * 40
+CLEAN_AHEAD_AT = SLOTS_AT + SLOTS * SLOT_BYTES + 56 + 1024 + SLOTS * 40 + 8
+SIZE = (CLEAN_AHEAD_AT + 8 + 63) // 64 * 64
 
 
 def parse_size(text):
@@ -29,11 +30,12 @@ def parse_size(text):
 
 
 class JobPage:
-    def __init__(self, budget):
+    def __init__(self, budget, clean_ahead=False):
         self.fd = os.memfd_create("ebbtide-test-job")
         os.ftruncate(self.fd, SIZE)
         self.map = mmap.mmap(self.fd, SIZE)
         struct.pack_into("<QIIQ", self.map, 0, MAGIC, VERSION, SIZE, budget)
+        struct.pack_into("<Q", self.map, CLEAN_AHEAD_AT, clean_ahead)
         self.budget = budget
 
     @property
@@ -64,5 +66,5 @@ class JobPage:
     def summary(self):
         mib = lambda n: f"{n / (1 << 20):.0f}M"
         return (f"peak charged {mib(self.peak_charged)} of {mib(self.budget)}, need {mib(self.peak_need)}, evicted "
-                f"{mib(self.evicted_bytes)}, loaded {mib(self.loaded_bytes)}, returned {mib(self.returned_bytes)}, "
+                f"{mib(self.evicted_bytes)}, cleaned {mib(self.cleaned_bytes)}, loaded {mib(self.loaded_bytes)}, returned {mib(self.returned_bytes)}, "
                 f"stall {self.stall_ns / 1e9:.2f}s, {self.processes} processes")

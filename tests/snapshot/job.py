@@ -86,6 +86,7 @@ class Job:
         done = ebb("snapshot", name or str(self.pid), tag, "-q", *options)
         if done.returncode != 0:
             raise RuntimeError(f"snapshot {tag}: {done.returncode}: {done.stderr.strip()}")
+        self.statistics = done.stdout  # of --print-stats
         if "--leave-running" not in options:
             code = self.process.wait()  # its own, or that of the `ebb restore` or `ebb clone` above it
             check(code in (-signal.SIGKILL, 128 + signal.SIGKILL), f"end of the job frozen as {tag}: {code}")

@@ -1,5 +1,6 @@
-"""Jobs of `ebb run` are frozen, brought back and copied, and keep their budget: one that fits in it, one that is paged, and
-one of several processes: managed.py EBB COUNTER."""
+"""Jobs of `ebb run` are frozen, brought back and copied, and keep their budget: one that fits in it, one that is cleaned
+ahead, one that is paged, and one of several processes: managed.py EBB COUNTER."""
+import json
 import os
 import sys
 
@@ -20,10 +21,10 @@ for line in sys.stdin:
 """
 
 
-def started(name, stderr):
+def started(name, stderr, *options):
     slow = os.path.join(ROOT, "slow")
     os.makedirs(slow, exist_ok=True)
-    return Job([EBB, "run", "-d", "160M", "-s", f"file:{slow}", "--name", name, "--", PYTHON, "-c", PROGRAM], stderr=stderr)
+    return Job([EBB, "run", "-d", "160M", "-s", f"file:{slow}", "--name", name, *options, "--", PYTHON, "-c", PROGRAM], stderr=stderr)
 
 
 def bare(*steps):
@@ -44,6 +45,21 @@ def fits():
     again = restored("managed")
     check_equal(again.ask("0"), f"{expected[0]} fits", "after the restore")
     check_equal(again.ask("200"), f"{expected[1]} paged", "beyond the budget, after the restore")
+    check_equal(again.end(), 0, "exit code after the restore")
+
+
+def ahead():
+    """A job that fits, too, leaves its heap to the store and not to CRIU when it is cleaned ahead."""
+    expected = bare(96, 1)
+    program = started("ahead", None, "--clean-ahead")
+    check_equal(program.ask("96"), f"{expected[0]} paged", "before")
+    program.freeze("ahead", "--leave-running", "--print-stats", name="ahead")
+    pages = json.loads(program.statistics)["criu"]["pages_written"]
+    check(pages * 4096 < 64 << 20, f"CRIU stored {pages} pages of a program with 96 MiB in blocks")
+    check_equal(program.ask("1"), f"{expected[1]} paged", "the job that was left running")
+    check_equal(program.end(), 0, "exit code")
+    again = restored("ahead")
+    check_equal(again.ask("1"), f"{expected[1]} paged", "restored")
     check_equal(again.end(), 0, "exit code after the restore")
 
 
@@ -87,4 +103,4 @@ def family():
 
 
 job.require_criu()
-job.run_all([fits, paged, family], 110)
+job.run_all([fits, ahead, paged, family], 110)

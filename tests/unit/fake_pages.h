@@ -53,6 +53,7 @@ class FakePages final : public PageOps {
   // The page's 4096 bytes; null when it is not present. Not an access: no fault, no copy on write.
   char* contents(Address page);
   bool is_present(Address page) const { return state(page).present; }
+  bool is_write_protected(Address page) const { return state(page).write_protected; }
   bool is_poisoned(Address page) const { return state(page).poisoned; }
   // Pages that are; of all mappings.
   unsigned poisoned() const { return poisoned_; }

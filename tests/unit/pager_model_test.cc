@@ -39,6 +39,8 @@ class Model {
     if (what == 990 && !pick(4)) return drain();
     if (what == 991) return w.step(2'000'000'000);
     if (what < 994) return change_budget();
+    if (what < 998) return clean();
+    if (what == 998 && !pick(4)) return snapshot();
   }
 
   // Everything works again: whatever the program wrote is there.
@@ -236,6 +238,25 @@ class Model {
     if (pick(2)) w.store.seal();
   }
 
+  // A few extents are written ahead.
+  void clean() {
+    for (unsigned n = 1 + pick(4); n; --n)
+      if (w.pager.clean_ahead(walk_, w.buffer)) {
+        walk_ = {};
+        walk_.calm_only = pick(2);
+      }
+    w.check();
+  }
+  // The process is frozen, and goes on or is restored. Threads that wait do so in system calls.
+  void snapshot() {
+    if (errors_ || ++snapshots_ > 40) return;
+    const Errno refused = w.seal(pick(2));
+    walk_ = {};
+    if (!refused) return w.take_back();
+    const bool lost = w.k.pages.poisoned() != 0;
+    ASSERT_TRUE(refused.value == EIO && lost) << "refused with " << refused.value;
+  }
+
   void switch_errors() {
     errors_ = failing_ && pick(3) ? 1 + pick(15) : 0;
     set_scripts();
@@ -268,6 +289,7 @@ class Model {
 
   void change_budget() {
     const Pages budget{pick(2) ? 2048 : 1024 + pick(3000)};
+    w.control->clean_ahead.store(pick(2));
     // A lowered budget is reached in time; what comes in meanwhile is not over it by a fault of the pager.
     w.strict = w.charged() <= budget.count;
     w.control->budget.store(to_bytes(budget).count);
@@ -279,7 +301,8 @@ class Model {
   Thread threads_[kThreads];
   std::map<uint64_t, uint64_t> contents_;
   uint64_t last_value_ = 0;
-  unsigned errors_ = 0, moves_ = 0;
+  unsigned errors_ = 0, moves_ = 0, snapshots_ = 0;
+  Pager::CleanWalk walk_{};
 };
 
 struct Kind {

@@ -319,6 +319,8 @@ void PagerWorld::check_extent(Extent& e) {
     EXPECT_TRUE(e.resident == m) << at();
     return;
   }
+  for (unsigned i = m.next(0); i < kPagesPerExtent; i = m.next(i + 1))
+    EXPECT_EQ(k.pages.is_write_protected(e.page(i)), e.clean.test(i) || e.shared.test(i)) << at() << " page " << i;
   EXPECT_TRUE((k.pages.present(e.base, nullptr) & m) == e.resident) << at() << ": what is resident";
   const PageSet out = e.aside | e.writing;
   if (out.any()) {

@@ -48,6 +48,8 @@ TEST(RunOptionsTest, SnapshotsAreNamed) {
   EXPECT_EQ(options.snapshot_on->tag, "b");
   EXPECT_EQ(parse_run({"--snapshot-on", "SIGTERM=c", "x"}).snapshot_on->tag, "c");
   EXPECT_FALSE(parse_run({"x"}).snapshot_on);
+  EXPECT_FALSE(parse_run({"x", "--clean-ahead"}).clean_ahead);
+  EXPECT_TRUE(parse_run({"--clean-ahead", "x"}).clean_ahead);
 }
 
 TEST(RunOptionsTest, RefusalsNameTheOption) {
