@@ -259,7 +259,7 @@ class Pager {
   Pages headroom() const;
 
   // ranges.cc
-  bool fits_unwatched(AddressRange range) const;
+  bool charge_unwatched(AddressRange range);
 
   // queues
   void enqueue(Extent& e, Queue q);

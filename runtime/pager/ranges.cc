@@ -13,15 +13,15 @@ PageSet part_of(const Extent& e, AddressRange range) {
 
 }  // namespace
 
-// Whether the kernel may fill `range` without asking. While a job that is cleaned ahead fits, nothing of it needs to be
-// watched before that.
-bool Pager::fits_unwatched(AddressRange range) const {
+// Whether the kernel may fill `range` without asking; all of it is charged then. While a job that is cleaned ahead fits,
+// nothing of it needs to be watched before that.
+bool Pager::charge_unwatched(AddressRange range) {
   return budget_.cleans_ahead() && budget_.managed() + Bytes{range.size()} <= budget_.limit() &&
-         budget_.room() >= static_cast<int64_t>(range.pages().count);
+         budget_.try_charge(range.pages());
 }
 
 bool Pager::add(AddressRange range, bool heap) {
-  const bool watched = paged_ && !fits_unwatched(range);
+  const bool charged = paged_ && charge_unwatched(range), watched = paged_ && !charged;
   Address at = range.begin;
   for (; at < range.end; at = at.extent() + kExtentSize) {
     Extent* e = table_.find_or_make(at);
@@ -32,6 +32,7 @@ bool Pager::add(AddressRange range, bool heap) {
     e->heap = heap;
     budget_.add_managed(pages.pages());
     if (watched || e->armed) {
+      if (charged) budget_.release(pages.pages());
       // Armed from birth: the first touch is ours to grant. An older part of the extent is looked at on the way.
       const bool older = !e->armed && e->managed != pages;
       if (older) {
@@ -50,11 +51,12 @@ bool Pager::add(AddressRange range, bool heap) {
       }
     } else {
       e->resident |= pages;
-      budget_.charge(pages.pages());
+      if (!charged) budget_.charge(pages.pages());
       if (e->queue == Queue::kNone) enqueue(*e, Queue::kMain);
     }
   }
   if (at >= range.end) return true;
+  if (charged) budget_.release(pages_covering(Bytes{range.end - at}));
   remove({range.begin, at}, true);
   return false;
 }
