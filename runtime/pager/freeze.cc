@@ -108,6 +108,8 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   walk.error = store_resident(e, pages, buffer);
   if (!walk.error) e.clean |= pages & e.stored;
   unprotect(e, pages.minus(e.clean).minus(e.shared));
+  // Where the tier is mapped, what is written into a gap that found no space would be a SIGBUS: there, in the end.
+  if (!store_.byte_addressable()) store_.trim(e);
   return walk.error.value != 0;
 }
 
