@@ -185,6 +185,7 @@ Imported read_archive(const Catalogue& catalogue, int fd, const std::optional<st
   draft.expect(manifest.files);
   draft.manifest() = std::move(manifest);
   draft.publish(Durability::kPersisted, progress);
+  draft.remove_replaced();
   return result;
 }
 

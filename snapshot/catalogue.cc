@@ -92,9 +92,12 @@ std::vector<Snapshot> Catalogue::list() const {
 
 Snapshot Catalogue::find(const std::string& tag) const {
   require_tag(tag);
-  for (auto& snapshot : list())
-    if (snapshot.tag == tag && snapshot.state != State::kIncomplete) return std::move(snapshot);
-  fail_not_found(*root_, tag);
+  auto found = look_at(*root_, tag);
+  if (!found) fail_not_found(*root_, tag);
+  // Without a parent, nothing of the others matters: there may be many.
+  const bool sound = found->state == State::kCreated || found->state == State::kPersisted;
+  if (sound && found->manifest->parent_id) check_parents(list(), &*found);
+  return std::move(*found);
 }
 
 std::vector<std::string> Catalogue::users_of(const Snapshot& snapshot) const {

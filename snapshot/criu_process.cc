@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <string_view>
 
 #include "snapshot/criu.h"
 #include "snapshot/criu_log.h"
@@ -37,6 +38,17 @@ std::vector<std::string> clean_environment(const std::vector<std::string>& more)
       out.push_back(text);
   }
   return out;
+}
+
+// How it is started. The one that fetch_criu.sh unpacked has a wrapper in shell, for people, which starts four
+// processes until it comes to CRIU; we start its loader ourselves.
+std::vector<std::string> command_of(const std::string& program) {
+  std::error_code error;
+  const auto root = std::filesystem::canonical(program, error).parent_path() / "root";
+  const std::string loader = root / "lib64/ld-linux-x86-64.so.2", inner = root / "usr/sbin/criu";
+  if (error || access(loader.c_str(), X_OK) != 0 || access(inner.c_str(), X_OK) != 0) return {program};
+  const std::string libraries = root / "usr/lib";
+  return {loader, "--library-path", libraries + "/x86_64-linux-gnu:" + libraries, inner};
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& words) {
@@ -90,7 +102,7 @@ WorkFolder::~WorkFolder() {
 pid_t start_criu(const CriuStart& start) {
   const std::string program = find_criu();
   if (program.empty()) throw Failure("CRIU is not to be found; see: ebb doctor");
-  std::vector<std::string> words = {program};
+  auto words = command_of(program);
   words.insert(words.end(), start.arguments.begin(), start.arguments.end());
   const auto environment = clean_environment(start.environment);
   const auto arguments = pointers(words), variables = pointers(environment);
@@ -125,11 +137,14 @@ int wait_criu(pid_t child) {
 }
 
 std::vector<std::string> common_options(const std::string& action, const std::string& log) {
+  // The log is read when it fails, and removed when it does not. CRIU writes each line by itself, and all that it does
+  // would be thousands, half of them while the job stands still.
+  const char* const wish = std::getenv("EBB_VERBOSE");
   return {action,
           "--no-default-config",
           "-o",
           log,
-          "-v4",                       // the log is read when it fails, and removed when it does not
+          wish && std::string_view(wish) == "2" ? "-v4" : "-v2",
           "-j",                        // the session and the terminal may belong to the caller's shell
           "-l",                        // file locks
           "--manage-cgroups=ignore"};  // a batch system's cgroup is the caller's, not the snapshot's

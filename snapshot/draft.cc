@@ -47,9 +47,10 @@ Draft::Draft(std::shared_ptr<const RootFolder> root, std::string tag, bool repla
 }
 
 Draft::~Draft() {
-  if (!root_ || name_.empty()) return;
+  if (!root_) return;
   try {
-    root_->remove_all(name_);
+    if (!name_.empty()) root_->remove_all(name_);
+    remove_replaced();
   } catch (const SnapshotError&) {
     // sweep() will try again, and `ebb snapshots ls` shows it until then.
   }
@@ -100,30 +101,36 @@ void Draft::publish(Durability durability, const Progress& progress) {
     sync_file(file.get(), kManifestName);
     sync_folders(folder_.get());
   }
-  const Fd old_in_use = appear();
-  const std::string old = std::exchange(name_, "");  // not ours any more
+  appear();
   in_use_.reset();
   parent_in_use_.reset();
   if (durable) root_->sync();
-  root_->remove_all(old);
 }
 
-Fd Draft::appear() {
+void Draft::remove_replaced() {
+  if (replaced_.empty()) return;
+  root_->remove_all(std::exchange(replaced_, ""));
+  replaced_in_use_.reset();
+}
+
+void Draft::appear() {
   const Fd names = root_->lock_names();
   if (!root_->has_folder(tag_)) {
     root_->rename(name_, tag_);
-    return Fd();
+    name_.clear();
+    return;
   }
   if (!replace_)
     throw SnapshotError(fmt::format(
         "there is a snapshot {} already: choose another tag, or remove it: ebb snapshots rm {}", tag_, tag_));
-  Fd old_in_use;
-  const auto needed_by = who_needs(*root_, tag_, &old_in_use);
-  if (!needed_by.empty())
+  const auto needed_by = who_needs(*root_, tag_, &replaced_in_use_);
+  if (!needed_by.empty()) {
+    replaced_in_use_.reset();
     throw SnapshotError(
         fmt::format("cannot replace {}: {} needs it; choose another tag", tag_, fmt::join(needed_by, ", ")));
+  }
   root_->exchange(name_, tag_);
-  return old_in_use;
+  replaced_ = std::exchange(name_, "");
 }
 
 void persist_files(int folder, Manifest* manifest, const Progress& progress) {

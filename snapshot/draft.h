@@ -19,8 +19,8 @@ enum class Durability {
   kPersisted,  // checksums, and everything fsynced before it counts
 };
 
-// A folder ".draft-TAG-RANDOM" of mode 0700 in the root. The destructor removes it unless it was published; one whose
-// process died is removed by Catalogue::sweep(). Movable; for one thread.
+// A folder ".draft-TAG-RANDOM" of mode 0700 in the root. The destructor removes it unless it was published, and what
+// it has replaced then; what a process that died has left is removed by Catalogue::sweep(). Movable; for one thread.
 class Draft {
  public:
   // By Catalogue::begin(). `parent_in_use` keeps the parent from being removed, or is invalid.
@@ -44,20 +44,24 @@ class Draft {
   // in the folder must be closed for writing. SnapshotError otherwise; the draft is as before then. Once only.
   // What is persisted has a parent that is: the caller sees to that (Catalogue::persist()).
   void publish(Durability durability = Durability::kCreated, const Progress& progress = {});
+  // Removes what publish() has replaced, if anything: it is no snapshot any more, and its files may be large, so this
+  // is for when nobody waits. The destructor tries it, too; failing that, Catalogue::sweep() does it.
+  void remove_replaced();
 
  private:
   void record_files();
   void compare_with_expected() const;
-  // Under its tag. The draft's name is free afterwards, or it is that of what was replaced; of that, the result keeps
-  // out new users.
-  Fd appear();
+  // Under its tag. The draft's name is free afterwards, or it is that of what was replaced (replaced_in_use_).
+  void appear();
 
   std::shared_ptr<const RootFolder> root_;
   std::string tag_;
-  std::string name_;  // of the folder; "" when there is nothing to remove any more
+  std::string name_;      // of the folder; "" once it is published
+  std::string replaced_;  // of the folder of what was replaced; "" when there is nothing to remove
   bool replace_;
   Fd parent_in_use_;
-  Fd in_use_;  // an exclusive flock says that the maker lives
+  Fd in_use_;           // an exclusive flock says that the maker lives
+  Fd replaced_in_use_;  // keeps out new users of what was replaced
   Fd folder_;
   Manifest manifest_;
   std::optional<std::vector<FileRecord>> expected_;

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "snapshot/criu.h"
+#include "snapshot/error.h"
 #include "snapshot/freeze.h"
 #include "snapshot/job_pages.h"
 #include "snapshot/job_record.h"
@@ -155,6 +156,15 @@ void seal(snapshot::HeapFreeze& heaps, const std::string& folder, pid_t root, bo
   if (!obstacle.empty()) refuse(obstacle);
 }
 
+// The job runs again, or has ended: large files may take seconds.
+void remove_replaced(snapshot::Draft* draft, const Console& console) {
+  try {
+    draft->remove_replaced();
+  } catch (const snapshot::SnapshotError& e) {  // the new one is there all the same
+    console.warn(fmt::format("what was replaced stays on the disk: {}; ebb snapshots prune removes it", e.what()));
+  }
+}
+
 // Freezes the job and publishes the snapshot; the pages of its control are locked meanwhile.
 Taken freeze(const SnapshotOptions& options, const Console& console, const snapshot::Catalogue& catalogue) {
   const pid_t named = find_job(options.job);
@@ -214,6 +224,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
     heaps.let_end();
   taken.heaps = heaps.statistics();
   taken.paused_us = taken.heaps.stopped ? microseconds_since(*taken.heaps.stopped) : taken.criu.frozen_us;
+  remove_replaced(&draft, console);
   taken.command = tree.command;
   taken.root = root;
   taken.processes = tree.pids.size();

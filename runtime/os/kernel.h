@@ -124,6 +124,9 @@ class IoQueue {
   ~IoQueue() = default;
 };
 
+// Whether what is written stays in the page cache, too, and nobody waits for the device; a hint.
+enum class Cache : bool { kPast, kThrough };
+
 // The files of a tier. Each belongs to one store layer, is unlinked from birth and gone with its last descriptor.
 class TierFiles {
  public:
@@ -142,12 +145,14 @@ class TierFiles {
   virtual void copy_out(char* to, const char* from, uint64_t bytes) = 0;
   // All of it at once, by the thread itself. Errors: ENOSPC, EIO and their kin; EIO where the file ends too early.
   virtual Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) = 0;
-  virtual Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes) = 0;
+  // kPast takes memory, offset and size aligned to pages.
+  virtual Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache cache) = 0;
   // Gives the file a name in `folder`, which tells it from all others there (that of a snapshot); returns it as a
   // number, the same one for every descriptor of the file. On another file system it is a copy that gets the name.
   // Errors: as link(2) and write(2).
   virtual Result<uint64_t> name(int fd, const char* folder) = 0;
-  // Opens a file of name() to be read; `mapping`: to be mapped by map_file(). Protected. Errors: as open(2).
+  // Opens a file of name() to be read; `mapping`: to be mapped by map_file(). Protected. Errors: as open(2). It is read
+  // through the page cache, which all who were restored from the file share.
   virtual Result<int> reopen(const char* folder, uint64_t name, bool mapping) = 0;
   // Closes a file of create() or reopen().
   virtual void close(int fd) = 0;

@@ -31,7 +31,7 @@ class LinuxTierFiles final : public TierFiles {
   void unmap(char* mapping) override;
   void copy_out(char* to, const char* from, uint64_t bytes) override;
   Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) override;
-  Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes) override;
+  Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache cache) override;
   void close(int fd) override;
   Result<uint64_t> name(int fd, const char* folder) override;
   Result<int> reopen(const char* folder, uint64_t name, bool mapping) override;

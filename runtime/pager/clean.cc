@@ -13,7 +13,7 @@ namespace ebb {
 
 // Makes the store hold `pages`, all resident, as they are now; what is zero it need not hold. `buffer` has room for an
 // extent.
-Errno Pager::store_resident(Extent& e, const PageSet& pages, char* buffer) {
+Errno Pager::store_resident(Extent& e, const PageSet& pages, char* buffer, Cache cache) {
   PageSet zero, dirty;
   pages.for_each_run([&](PageRun run) {
     char* page = buffer + run.first * kPageSize;
@@ -37,7 +37,7 @@ Errno Pager::store_resident(Extent& e, const PageSet& pages, char* buffer) {
       e.hashes[i] = bound_to(content_[i], store_.place_in(*entry.value(), i).seed);
     const uint64_t bytes = run.count * kPageSize;
     const SlotPlace place = store_.place_in(*entry.value(), run.first);
-    if (const Errno failed = store_.copy_out(place, buffer + run.first * kPageSize, bytes)) {
+    if (const Errno failed = store_.copy_out(place, buffer + run.first * kPageSize, bytes, cache)) {
       store_.forget(e, PageSet::of(run) & e.stored);  // whatever is in the file now, it is not to be trusted
       return failed;
     }
@@ -57,8 +57,13 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   if (e.transfers || e.frozen || e.slot != kNoSlot) return false;
   if (walk.calm_only && !is_calm(e)) return false;
   if (!e.armed && !arm_and_look(e)) return false;
+  // What was changed since is trimmed with the program stopped; where the tier is mapped, all of it: what is written into
+  // a gap that finds no space would be a SIGBUS.
+  const auto trim = [&] {
+    if (!walk.calm_only && !store_.byte_addressable()) store_.trim(e);
+  };
   const PageSet pages = e.resident.minus(e.clean).minus(kept(e)).minus(e.lost);
-  if (pages.none()) return false;
+  if (pages.none()) return trim(), false;
   const PageSet own = pages.minus(e.shared);  // the others are protected since the fork
   protect(e, own);
   // A hook that runs on a stack in it must not wait for us (see share()). Its pages are looked at in the end.
@@ -67,13 +72,16 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
     return false;
   }
   walk.written += pages.pages();
-  walk.error = store_resident(e, pages, buffer);
+  // Whoever takes a snapshot waits, and what is written is soon read again. In the background nobody waits, and the page
+  // cache is left to others.
+  walk.error = store_resident(e, pages, buffer, walk.calm_only ? Cache::kPast : Cache::kThrough);
   if (walk.error) {
     unprotect(e, own);
     return true;
   }
   e.clean |= pages;
   e.calm.cleaned(now_ns_);
+  trim();
   return false;
 }
 

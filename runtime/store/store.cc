@@ -34,8 +34,8 @@ unsigned Store::contiguous(const Extent& e, unsigned i, unsigned max) const {
   return 0;
 }
 
-Errno Store::copy_out(const SlotPlace& place, const char* from, uint64_t bytes) {
-  if (!place.mapped) return files_.write(place.fd, place.offset, from, bytes);
+Errno Store::copy_out(const SlotPlace& place, const char* from, uint64_t bytes, Cache cache) {
+  if (!place.mapped) return files_.write(place.fd, place.offset, from, bytes, cache);
   files_.copy_out(place.mapped, from, bytes);
   return {};
 }
@@ -87,7 +87,10 @@ Result<uint32_t> Store::new_area(Layer& layer) {
 }
 
 Result<StoreEntry*> Store::writable(Extent& e) {
-  if (e.store && !layers_[e.store->layer].sealed) return e.store;
+  if (e.store && !layers_[e.store->layer].sealed) {
+    e.store->trimmed = false;
+    return e.store;
+  }
   const auto top = top_layer();
   if (!top.ok()) return top.error();
   StoreEntry* entry = arena_.make<StoreEntry>();
@@ -97,7 +100,7 @@ Result<StoreEntry*> Store::writable(Extent& e) {
     arena_.destroy(entry);
     return area.error();
   }
-  *entry = {e.store, {}, area.value(), static_cast<uint16_t>(top.value()), 0};
+  *entry = {e.store, {}, area.value(), static_cast<uint16_t>(top.value())};
   e.store = entry;
   ++layers_[entry->layer].areas_live;
   ++areas_;
@@ -124,6 +127,7 @@ void Store::commit(Extent& e, StoreEntry& entry, const PageSet& pages) {
 void Store::forget(Extent& e, const PageSet& pages) {
   e.stored.remove(pages);
   for (StoreEntry** link = &e.store; *link;) {
+    if (pages.any()) (*link)->trimmed = false;
     (*link)->valid.remove(pages);
     if ((*link)->valid.none() && !(*link)->writes)
       release_entry(e, link);
@@ -163,8 +167,10 @@ void Store::close_file(Layer& layer) {
 }
 
 void Store::trim(const Extent& e) {
-  const StoreEntry* const entry = e.store;
-  if (!entry || static_cast<int>(entry->layer) != top_) return;
+  StoreEntry* const entry = e.store;
+  if (!entry || static_cast<int>(entry->layer) != top_ || entry->trimmed) return;
+  EBB_CHECK(!entry->writes);
+  entry->trimmed = true;
   PageSet::all().minus(entry->valid).for_each_run([&](PageRun run) {
     files_.punch(layers_[top_].fd, place_in(*entry, run.first).offset, run.count * kPageSize);
   });

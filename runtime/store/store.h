@@ -20,7 +20,8 @@ struct StoreEntry {
   PageSet valid;
   uint32_t area = 0;
   uint16_t layer = 0;
-  uint16_t writes = 0;  // under way: the entry stays, also while nothing in it is valid yet
+  uint16_t writes = 0;   // under way: the entry stays, also while nothing in it is valid yet
+  bool trimmed = false;  // nothing was written to it or forgotten in it since trim()
 };
 
 // Where a page slot is: in a file, and in memory besides where the tier is mapped.
@@ -61,7 +62,9 @@ class Store {
   // In a fork child, after seal(): the layers are its parent's, too; size() counts what this process adds.
   void become_child();
   // For snapshots, before seal(): gives back the space of what is not stored in the extent's area of the writable
-  // layer, and its old contents with it.
+  // layer, and its old contents with it. No write to it may be under way. Costs a journal entry of the file system for
+  // each gap, so it is done ahead, and here again only for what has changed; what is written later to a gap takes new
+  // space, if there is any.
   void trim(const Extent& e);
   // Likewise the areas that no extent has.
   void trim_unused();
@@ -76,7 +79,7 @@ class Store {
 
   // On byte-addressable tiers: `bytes` into, or from, the slots from `place` on. Errors: as TierFiles::write() and
   // read().
-  Errno copy_out(const SlotPlace& place, const char* from, uint64_t bytes);
+  Errno copy_out(const SlotPlace& place, const char* from, uint64_t bytes, Cache cache = Cache::kThrough);
   Errno copy_in(const SlotPlace& place, char* to, uint64_t bytes);
 
   Bytes size() const { return {uint64_t{areas_} << kExtentShift}; }

@@ -74,6 +74,7 @@ TEST_F(CatalogueTest, ATagIsReplacedOnlyWhenThatIsAskedFor) {
   Draft draft = catalogue().begin("a", {}, true);
   fill(&draft, "new");
   draft.publish(Durability::kPersisted);
+  draft.remove_replaced();
   EXPECT_THAT(tags(), ElementsAre("a Persisted"));
   EXPECT_EQ(read_file(root_ / "a/images/core-1.img"), "core of new");
 }
@@ -109,6 +110,21 @@ TEST_F(CatalogueTest, ParentsOutliveTheirChildren) {
   catalogue().remove("b");
   catalogue().remove("a");
   EXPECT_THAT(tags(), IsEmpty());
+}
+
+TEST_F(CatalogueTest, WhatWasReplacedIsRemovedAfterwards) {
+  make("a");
+  const std::string old = catalogue().find("a").manifest->id;
+  Draft draft = catalogue().begin("a", {}, true);
+  fill(&draft, "new");
+  draft.publish();
+  EXPECT_NE(catalogue().find("a").manifest->id, old);
+  EXPECT_EQ(catalogue().list().size(), 2u) << "the old one is there still, as a draft";
+  EXPECT_THAT(catalogue().sweep(), IsEmpty()) << "whoever replaced it removes it";
+  draft.remove_replaced();
+  EXPECT_EQ(catalogue().list().size(), 1u);
+  draft.remove_replaced();  // there is nothing any more
+  EXPECT_EQ(read_file(root_ / "a/images/core-1.img"), "core of new");
 }
 
 TEST_F(CatalogueTest, ADraftHoldsItsParent) {

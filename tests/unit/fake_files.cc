@@ -92,7 +92,7 @@ Errno FakeFiles::read(int fd, uint64_t offset, char* to, uint64_t bytes) {
   return r < 0 ? Errno{-r} : Errno{};
 }
 
-Errno FakeFiles::write(int fd, uint64_t offset, const char* from, uint64_t bytes) {
+Errno FakeFiles::write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache) {
   if (call_script)
     if (const Errno e = call_script(true, fd, offset)) return e;
   char* const memory = const_cast<char*>(from);

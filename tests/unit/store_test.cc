@@ -224,6 +224,26 @@ TEST_F(StoreTest, ANearlyFullDeviceIsUsedToItsEnd) {
   EXPECT_EQ(files_.used(), Bytes{3 * kExtentSize});
 }
 
+TEST_F(StoreTest, WhatIsNotStoredIsGivenBackOnceUntilSomethingChanges) {
+  put(a_, {0, 4});
+  const SlotPlace place = store_.place(a_, 0);
+  const auto taken = [&] { return files_.used(); };
+  const auto fill_gap = [&] { ASSERT_FALSE(files_.reserve(place.fd, place.offset + 8 * kPageSize, kPageSize)); };
+  const Bytes reserved = taken();
+  store_.trim(a_);
+  const Bytes trimmed = taken();
+  EXPECT_EQ(reserved - trimmed, to_bytes(Pages{kPagesPerExtent - 4}));
+  fill_gap();
+  store_.trim(a_);
+  EXPECT_EQ(taken() - trimmed, Bytes{kPageSize}) << "nothing was asked of the file system again";
+  put(a_, {0, 2});
+  store_.trim(a_);
+  EXPECT_EQ(taken(), trimmed) << "it was written to";
+  store_.forget(a_, set(3, 1));
+  store_.trim(a_);
+  EXPECT_EQ(trimmed - taken(), Bytes{kPageSize}) << "old contents go with their space";
+}
+
 TEST_F(MemoryStoreTest, CrowdedWhenEveryLayerIsInUse) {
   std::vector<Extent> all(Store::kMaxLayers);
   for (Extent& e : all) {
