@@ -124,8 +124,15 @@ Errno LinuxTierFiles::read(int fd, uint64_t offset, char* to, uint64_t bytes) {
   return whole(SYS_pread64, fd, offset, as_arg(to), bytes);
 }
 
+// Through the page cache, also where the queue's transfers are direct: nobody waits for the device, and what a snapshot
+// has just written is read from memory when it is taken back.
 Errno LinuxTierFiles::write(int fd, uint64_t offset, const char* from, uint64_t bytes) {
-  return whole(SYS_pwrite64, fd, offset, as_arg(from), bytes);
+  const long flags = raw_syscall(SYS_fcntl, fd, F_GETFL);
+  const bool direct = !is_error(flags) && (flags & O_DIRECT);
+  if (direct) raw_syscall(SYS_fcntl, fd, F_SETFL, flags & ~long{O_DIRECT});
+  const Errno failed = whole(SYS_pwrite64, fd, offset, as_arg(from), bytes);
+  if (direct) raw_syscall(SYS_fcntl, fd, F_SETFL, flags);
+  return failed;
 }
 
 void LinuxTierFiles::close(int fd) { close_protected(fd); }
@@ -196,10 +203,10 @@ Result<uint64_t> LinuxTierFiles::name(int fd, const char* folder) {
 Result<int> LinuxTierFiles::reopen(const char* folder, uint64_t name, bool mapping) {
   PathBuffer path;
   append_name(path, folder, name);
-  const int direct = byte_addressable_ || mapping ? 0 : O_DIRECT;
-  long fd = raw_syscall(SYS_open, as_arg(path.c_str()), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | direct);
-  if (fd == -EINVAL && direct) fd = raw_syscall(SYS_open, as_arg(path.c_str()), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  const long fd = raw_syscall(SYS_open, as_arg(path.c_str()), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (is_error(fd)) return errno_of(fd);
+  // What is read ahead is the pager's to decide, who knows what is there already.
+  if (!mapping) raw_syscall(SYS_fadvise64, fd, 0, 0, POSIX_FADV_RANDOM);
   return protect_fd(static_cast<int>(fd));
 }
 

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -92,6 +93,28 @@ TEST(TierFiles, SpaceIsReservedAndGivenBack) {
   EXPECT_EQ(s.st_size, 1 << 20) << "the file keeps its size";
   EXPECT_EQ(files.reserve(fd, 0, uint64_t{1} << 62), Errno{EFBIG});
   files.close(fd);
+}
+
+TEST(TierFiles, ASnapshotIsWrittenAndReadThroughThePageCache) {
+  const Folder folder(testing::TempDir());
+  LinuxTierFiles files;
+  ASSERT_FALSE(files.open(folder.path()));
+  const int fd = files.create().value();
+  const int flags = fcntl(fd, F_GETFL);
+  const std::string text = "neither as long as a block nor aligned like one";
+  ASSERT_FALSE(files.write(fd, 1, text.data(), text.size()));
+  EXPECT_EQ(fcntl(fd, F_GETFL), flags) << "transfers of the queue are as direct as before";
+  const auto name = files.name(fd, folder.path());
+  ASSERT_TRUE(name.ok()) << name.error().value;
+  const auto again = files.reopen(folder.path(), name.value(), false);
+  ASSERT_TRUE(again.ok()) << again.error().value;
+  EXPECT_EQ(fcntl(again.value(), F_GETFL) & O_DIRECT, 0);
+  std::string read(text.size(), ' ');
+  ASSERT_FALSE(files.read(again.value(), 1, read.data(), read.size()));
+  EXPECT_EQ(read, text);
+  files.close(fd);
+  files.close(again.value());
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) std::filesystem::remove(entry);
 }
 
 TEST(TierFiles, AFileNameStandsForItsFolder) {
