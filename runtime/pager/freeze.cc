@@ -191,6 +191,8 @@ Errno Pager::map_store() {
 Errno Pager::take_back(char* buffer) {
   now_ns_ = clock_.now_ns();  // of another machine's start, perhaps
   store_blocked_until_ns_ = starved_since_ns_ = random_ns_ = 0;
+  // What was worth it in another phase of the program may cost a megabyte a touch in this one.
+  neighbours_ = Neighbours();
   Errno failed{};
   AddressRange empty{};  // neighbouring ranges without anything to keep
   const auto flush = [&] {
@@ -237,6 +239,13 @@ Errno Pager::take_back(char* buffer) {
                          if (!failed && !ops_.arm(range).ok()) failed = rearm(range);
                        });
   return failed;
+}
+
+void Pager::begin_prefetch() {
+  constexpr uint64_t kFirstAnswerNs = 200'000'000;
+  prefetch_at_ = {};
+  prefetching_ = true;
+  prefetch_waits_until_ns_ = now_ns_ + kFirstAnswerNs;
 }
 
 void Pager::let_all_go() { remove(kAllAddresses, false); }

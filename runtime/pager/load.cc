@@ -7,7 +7,8 @@ namespace {
 
 constexpr unsigned kPagesPerRequest = 512;  // 2 MiB: a whole extent arrives at once
 constexpr unsigned kMaxReads = 48;
-constexpr unsigned kMaxPrefetch = 16;
+constexpr unsigned kMaxPrefetch = 2;        // whole extents: enough for the device, and a thread waits behind them
+constexpr uint64_t kCalmNs = 10'000'000;    // without a thread that waited for a page
 constexpr unsigned kMaxBeside = 2;          // read-ahead under way while threads wait for single pages: enough to keep
 constexpr uint64_t kBesideNs = 10'000'000;  // a device busy, and each behind the other adds its time to theirs
 constexpr unsigned kWorthWhole = kPagesPerExtent * 3 / 4;
@@ -283,10 +284,14 @@ void Pager::read_ahead(Stream& s) {
   }
 }
 
-// What was in DRAM before a snapshot, in order of addresses, an extent at a time; demand reads have the device for
-// themselves, nearly.
+// What was in DRAM before a snapshot, in order of addresses, an extent at a time. A program that comes back touches
+// some pages here and there before it answers, and would wait for a large read at each: it has the device for itself at
+// first, and later nearly so.
 void Pager::prefetch() {
-  while (reads_ < (now_ns_ - random_ns_ < kBesideNs ? kMaxBeside : kMaxPrefetch)) {
+  const bool calm = now_ns_ - random_ns_ >= kCalmNs;
+  const unsigned most = calm ? kMaxPrefetch : now_ns_ < prefetch_waits_until_ns_ ? 0 : 1;
+  prefetch_held_ = most == 0;
+  while (reads_ < most) {
     Extent* const e = table_.next(prefetch_at_);
     if (!e) {
       prefetching_ = false;
@@ -302,8 +307,8 @@ void Pager::prefetch() {
       e->hot = {};
       continue;
     }
-    if (!store_.byte_addressable()) continue;
-    busy_ = true;  // it took our own time: look for faults before the next
+    // It took our own time, from the page cache too: look for faults before the next.
+    busy_ = true;
     return;
   }
 }

@@ -9,6 +9,7 @@ namespace {
 constexpr uint64_t kAskAgainNs = 500'000;        // something waits for room
 constexpr uint64_t kRipensNs = 2'000'000;        // what is in limbo may go
 constexpr unsigned kStalledRate = 8;             // so much slower limbo ages while a thread waits for the store
+constexpr uint64_t kHeldNs = 1'000'000;          // prefetch() waits for threads that wait
 constexpr uint64_t kSiblingsNs = 20'000'000;     // other processes of the job may need room
 constexpr uint64_t kNothingNs = 10'000'000'000;  // nobody does
 
@@ -66,6 +67,7 @@ uint64_t Pager::idle_ns() const {
   if (busy_) return 0;
   if (starved_ || !waiters_.empty()) return kAskAgainNs;
   if (unripe_) return kRipensNs;
+  if (prefetching_ && prefetch_held_) return kHeldNs;
   return budget_.shared() || budget_.room() < 0 ? kSiblingsNs : kNothingNs;
 }
 

@@ -132,7 +132,7 @@ class Pager {
   // on.
   Errno take_back(char* buffer);
   // Brings back what was resident before, ahead of need and as far as there is room.
-  void begin_prefetch() { prefetch_at_ = {}, prefetching_ = true; }
+  void begin_prefetch();
   // Instead of take_back(), with the program running: all that was managed is its own memory now.
   void let_all_go();
 
@@ -307,6 +307,8 @@ class Pager {
   bool gave_way_ = false;  // the budget did, for what is served just now
   bool busy_ = false;      // this round left work for the next
   bool prefetching_ = false;
+  bool prefetch_held_ = false;  // for threads that wait for single pages
+  uint64_t prefetch_waits_until_ns_ = 0;
   Address prefetch_at_{};  // what is below has been asked for
   uint64_t now_ns_ = 0;
 };

@@ -193,6 +193,36 @@ TEST_P(PagerFreezeTest, WhatWasInDramIsBroughtBackAhead) {
   w.expect_all({a.begin, page(a, 2999)}, 1);
 }
 
+TEST_P(PagerFreezeTest, WhoWaitsForAPageHasTheDeviceForItselfAtFirst) {
+  if (GetParam() != Tier::kDisk) GTEST_SKIP() << "nobody waits for memory";
+  const AddressRange a = w.add({3000});
+  w.write_all(a, 1);
+  ASSERT_FALSE(w.seal());
+  w.take_back();
+  w.expect(page(a, 1500), 1501);
+  const uint64_t before = w.charged();
+  w.pager.begin_prefetch();
+  for (int n = 0; n < 100; ++n) {
+    w.step();
+    EXPECT_NE(w.pager.idle_ns(), 0u);
+  }
+  EXPECT_EQ(w.charged(), before);
+  w.step(20'000'000);  // nobody has waited for a while
+  w.quiet();
+  EXPECT_GT(w.charged(), before + 500);
+}
+
+TEST_P(PagerFreezeTest, WhatWasWorthReadingBesideAPageIsLearntAnew) {
+  if (GetParam() != Tier::kDisk) GTEST_SKIP() << "from memory pages come one by one";
+  const AddressRange a = w.add({6000});
+  w.write_all(a, 1);
+  ASSERT_FALSE(w.seal());
+  w.take_back();
+  const uint64_t before = w.charged();
+  w.expect(page(a, 2900), 2901);
+  EXPECT_LE(w.charged() - before, 16u);
+}
+
 // Many snapshots of a program that writes, forgets and reads at random, with eviction going on.
 TEST_P(PagerFreezeTest, GenerationsKeepEveryPage) {
   constexpr uint64_t kPages = 3500;
