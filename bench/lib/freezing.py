@@ -7,10 +7,14 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
 from figures import Figure
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "programs"))
+from job_page import JobPage  # noqa: E402
 
 PYTHON = "/usr/bin/python3"  # Debian's, which has NumPy
 
@@ -83,9 +87,21 @@ class Freezing:
     # --- jobs ---------------------------------------------------------------------------------------------------------
     def _job(self, command, budget_mib, name):
         job = subprocess.Popen([self.ebb, "run", "-q", "-d", f"{budget_mib}M", "-s", f"file:{self.folder}", "--name", name,
-                                "--", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                "--clean-ahead", "--", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer(job, "ready")
         return job
+
+    @staticmethod
+    def _wait_until_clean(job):
+        """Until nothing has been written ahead for five seconds."""
+        page = JobPage.of_run(job.pid)
+        seen, since = 0, time.monotonic()
+        while seen == 0 or time.monotonic() - since < 5:
+            now = page.cleaned_bytes
+            if now != seen:
+                seen, since = now, time.monotonic()
+            time.sleep(0.1)
+        page.close()
 
     @staticmethod
     def _answer(job, wanted=None):
@@ -163,6 +179,7 @@ class Freezing:
         """What a second snapshot takes on the disk when 1 % of the heap has changed."""
         mib = self.gib << 10
         job = self._job([PYTHON, "-c", HOLDER, str(mib)], mib // 2, "delta")
+        self._wait_until_clean(job)
         self._snapshot("delta", "first", "--leave-running")
         self._ask(job, f"write {mib // 100}", "written")
         taken, _ = self._snapshot("delta", "second", "--wait", "persisted")
@@ -204,13 +221,15 @@ class Freezing:
         first = self._ask(job, "sum")
         write, read, gz_write, gz_read = map(float, self._ask(job, path).split())
         os.unlink(path)
+        self._wait_until_clean(job)
         taken, stats = self._snapshot("rds", "rds")
         job.wait()
         back, job = self._restore("rds", wanted=first)
         self._end(job)
         ours = taken + back
         gzip = gz_write + gz_read
-        # Under `ebb run` with three quarters of what the vector needs, as all of it.
+        # Under `ebb run` with three quarters of what the vector needs, as all of it; frozen when it was left alone until all of
+        # it was written ahead.
         yield Figure("R, uncompressed saveRDS and readRDS against snapshot and restore", f"x <- runif({mib} MiB)",
                      {"saveRDS": write, "readRDS": read, "snapshot": taken, "restore": back}, "s", (write + read) / ours,
                      "at least 40x", (write + read) / ours >= 40, f"stopped {stats['phases']['seal_us'] / 1000:.0f} ms")

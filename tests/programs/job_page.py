@@ -38,6 +38,22 @@ class JobPage:
         struct.pack_into("<Q", self.map, CLEAN_AHEAD_AT, clean_ahead)
         self.budget = budget
 
+    @classmethod
+    def of_run(cls, pid):
+        """The page of the job that the `ebb run` with this PID started."""
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            path = f"/proc/{pid}/fd/{fd}"
+            if os.readlink(path).startswith("/memfd:ebbtide-job"):
+                page = cls.__new__(cls)
+                page.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                page.map = mmap.mmap(page.fd, SIZE, prot=mmap.PROT_READ)
+                return page
+        raise FileNotFoundError(f"process {pid} has no job page")
+
+    def close(self):
+        self.map.close()
+        os.close(self.fd)
+
     @property
     def path(self):
         return f"/proc/{os.getpid()}/fd/{self.fd}"
