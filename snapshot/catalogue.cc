@@ -151,8 +151,7 @@ HeldSnapshot Catalogue::open_for_restore(const std::string& tag) const {
   const uid_t owner = info.st_uid;
   const bool admin = foreign_ == Foreign::kAllow && geteuid() == 0;
   if (owner != geteuid() && !admin)
-    refuse(
-        fmt::format("it belongs to user {}, and you are user {}; root may restore it with --force", owner, geteuid()));
+    refuse(fmt::format("it belongs to user {}, and you are user {}: restore it as its owner", owner, geteuid()));
   if (held.snapshot.manifest->owner_uid != owner)
     refuse(fmt::format("user {} made it, but it belongs to user {}", held.snapshot.manifest->owner_uid, owner));
   auto all = walk(folder.get());

@@ -18,6 +18,7 @@
 #include "snapshot/job_pages.h"
 #include "snapshot/job_record.h"
 #include "snapshot/private_folder.h"
+#include "snapshot/space.h"
 #include "tools/command_line.h"
 #include "tools/console.h"
 #include "tools/fd.h"
@@ -71,16 +72,6 @@ nlohmann::json statistics_json(const Taken& taken, uint64_t total_us) {
             {"memdump_us", taken.criu.memdump_us},
             {"memwrite_us", taken.criu.memwrite_us},
             {"pages_written", taken.criu.pages_written}}}};
-}
-
-// What the job holds in DRAM: the images will not take more.
-Bytes resident_bytes(const snapshot::ProcessTree& tree) {
-  Bytes sum{};
-  for (const pid_t pid : tree.pids) {
-    const auto statm = split(SystemFiles().read(fmt::format("/proc/{}/statm", pid)).value_or(""), ' ');
-    if (statm.size() > 1) sum += Bytes{std::strtoull(statm[1].c_str(), nullptr, 10) * kPageSize};
-  }
-  return sum;
 }
 
 void describe(const snapshot::ProcessTree& tree, const std::vector<snapshot::RecordedFile>& files,
@@ -161,6 +152,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
   const pid_t root = options.inside ? job_around(named) : named;
   const auto tree = snapshot::read_tree(root);
   check_outside(tree);
+  snapshot::require_privilege();
   snapshot::JobPages pages;
   pages.find(tree.pids);
   const bool paged = !pages.processes().empty();
@@ -176,7 +168,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
   if (options.replace) wait_for_users(catalogue, options.tag);
   auto draft = catalogue.begin(options.tag, {}, options.replace);
   const std::string images = draft.images(), heap_folder = paged ? draft.heap().string() : "";
-  snapshot::check_space(images, resident_bytes(tree));
+  snapshot::check_space(images, snapshot::bytes_to_write(tree, pages));
   snapshot::HeapFreeze heaps(pages, root);
   if (paged) seal(heaps, heap_folder, root, options.tcp);
 
@@ -249,7 +241,7 @@ int snapshot_command(const std::vector<std::string>& arguments) {
   CLI::App app("Freezes a running job, with all its processes, into a snapshot. The job ends, unless --leave-running.",
                "ebb snapshot");
   app.add_option("job", options.job, "Name of an `ebb run`, or a PID")->type_name("NAME|PID")->required();
-  app.add_option("tag", options.tag, "Name of the snapshot")->type_name("TAG")->required();
+  app.add_option("tag", options.tag, "Name of the snapshot [the job's, with the time]")->type_name("TAG");
   app.add_flag("--leave-running", options.leave_running, "The job goes on");
   app.add_flag("--replace", options.replace, "Take the place of a snapshot of the same name");
   app.add_option("--wait", options.wait, "Return when it can be restored, or when it would survive a power failure too")
@@ -266,6 +258,15 @@ int snapshot_command(const std::vector<std::string>& arguments) {
     return kExitOk;
   }
   options.leave_running |= options.inside;
+  if (options.tag.empty()) {
+    if (options.replace) throw Failure("--replace: say which snapshot: ebb snapshot NAME|PID TAG --replace");
+    const pid_t root = find_job(options.job);
+    const std::string name = job_name(root);
+    return with_snapshot_errors([&] {
+      options.tag = fresh_tag(name.empty() ? snapshot::process_name(root) : name);
+      return take(options);
+    });
+  }
   return with_snapshot_errors([&] { return take(options); });
 }
 
