@@ -164,6 +164,8 @@ HeldSnapshot Catalogue::open_for_restore(const std::string& tag) const {
       refuse(fmt::format("others can write to {}: chmod go-w it, if it can be trusted; see: ebb snapshots verify {}",
                          found.path, tag));
   }
+  const std::string damage = damage_of_images(folder.get(), *held.snapshot.manifest);
+  if (!damage.empty()) refuse(damage + "; see: ebb snapshots verify " + tag);
   return held;
 }
 
