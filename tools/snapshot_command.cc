@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "snapshot/criu.h"
+#include "snapshot/error.h"
 #include "snapshot/freeze.h"
 #include "snapshot/job_pages.h"
 #include "snapshot/job_record.h"
@@ -114,6 +115,12 @@ void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag
   throw Failure("the snapshot is refused and the job goes on: " + why);
 }
 
+// What cannot be written is told with what is free, which the library does not know.
+std::string with_space(const std::string& text, const std::string& folder) {
+  const bool full = text.find(error_text(ENOSPC)) != std::string::npos;
+  return full ? fmt::format("{}; {}", text, snapshot::free_space(folder)) : text;
+}
+
 // What is frozen cannot freeze.
 void check_outside(const snapshot::ProcessTree& tree) {
   if (std::find(tree.pids.begin(), tree.pids.end(), getpid()) == tree.pids.end()) return;
@@ -179,7 +186,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
   request.leave_running = options.leave_running;
   request.tcp_established = options.tcp;
   // It counts before the job ends: whatever happens to us, there is the job or its snapshot.
-  request.on_frozen = [&] {
+  const auto publish = [&] {
     const auto start = std::chrono::steady_clock::now();
     const auto frozen = snapshot::read_tree(root);
     auto job = snapshot::record_job(frozen);
@@ -196,6 +203,13 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
     if (!options.leave_running)
       tell(pages, root, fmt::format("{}{}; ebb restore {} brings it back", kFrozen, options.tag, options.tag));
     taken.publish_us = microseconds_since(start);
+  };
+  request.on_frozen = [&] {
+    try {
+      publish();
+    } catch (const std::exception& e) {
+      refuse(with_space(e.what(), images));
+    }
   };
   const auto start = std::chrono::steady_clock::now();
   taken.criu = snapshot::dump(request);
@@ -225,7 +239,12 @@ int take(const SnapshotOptions& options) {
                            options.leave_running ? " and goes on" : " and has ended"));
   if (options.wait == "persisted") {
     TerminalProgress progress;
-    catalogue.persist(options.tag, [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); });
+    try {
+      catalogue.persist(options.tag, [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); });
+    } catch (const snapshot::SnapshotError& e) {
+      throw Failure(fmt::format("snapshot {} can be restored, but would not survive a power failure: {}", options.tag,
+                                with_space(e.what(), catalogue.root())));
+    }
   } else {
     persist_behind(catalogue, options.tag);
   }

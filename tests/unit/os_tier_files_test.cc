@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -313,8 +314,10 @@ TEST(TierFiles, ACopyForAnotherFileSystemHasItsNameOnlyWhenItIsWhole) {
   LinuxTierFiles files;
   ASSERT_FALSE(files.open(disk.path()));
   const int fd = files.create().value();
-  const std::vector<char> data = noise(64 * kExtentSize);
-  ASSERT_FALSE(files.write(fd, kExtentSize, data.data(), data.size()));
+  const std::vector<char> data = noise(16 * kExtentSize);
+  const std::unique_ptr<void, decltype(&free)> aligned(aligned_alloc(kPageSize, data.size()), &free);  // for O_DIRECT
+  memcpy(aligned.get(), data.data(), data.size());
+  ASSERT_FALSE(files.write(fd, kExtentSize, static_cast<const char*>(aligned.get()), data.size()));
   std::vector<std::thread> threads;
   std::atomic<int> whole{0};
   std::atomic<uint64_t> name{0};
