@@ -69,6 +69,8 @@ class Writer {
 
   void check(int result) {
     if (result == ARCHIVE_OK) return;
+    // Its own text may be no more than "Write error".
+    if (const int error = archive_errno(archive_.get()); error > 0) fail_with_errno("cannot write the archive", error);
     const char* text = archive_error_string(archive_.get());
     throw SnapshotError(fmt::format("cannot write the archive: {}", text ? text : "no reason given"));
   }

@@ -154,8 +154,7 @@ HeldSnapshot Catalogue::open_for_restore(const std::string& tag) const {
   const uid_t owner = info.st_uid;
   const bool admin = foreign_ == Foreign::kAllow && geteuid() == 0;
   if (owner != geteuid() && !admin)
-    refuse(
-        fmt::format("it belongs to user {}, and you are user {}; root may restore it with --force", owner, geteuid()));
+    refuse(fmt::format("it belongs to user {}, and you are user {}: restore it as its owner", owner, geteuid()));
   if (held.snapshot.manifest->owner_uid != owner)
     refuse(fmt::format("user {} made it, but it belongs to user {}", held.snapshot.manifest->owner_uid, owner));
   auto all = walk(folder.get());
@@ -168,6 +167,8 @@ HeldSnapshot Catalogue::open_for_restore(const std::string& tag) const {
       refuse(fmt::format("others can write to {}: chmod go-w it, if it can be trusted; see: ebb snapshots verify {}",
                          found.path, tag));
   }
+  const std::string damage = damage_of_images(folder.get(), *held.snapshot.manifest);
+  if (!damage.empty()) refuse(damage + "; see: ebb snapshots verify " + tag);
   return held;
 }
 

@@ -53,7 +53,8 @@ class Catalogue {
   std::vector<std::string> sweep() const;
 
   // Checks that `tag` is ours (Foreign::kAllow: root may take another user's), that nobody else can write to any of it
-  // and that it is whole, and holds it. SnapshotError with the reason otherwise. Contents are checked by verify().
+  // and that it is whole, with CRIU's images as their checksums say, and holds it. SnapshotError with the reason
+  // otherwise. The content of all of it is checked by verify().
   HeldSnapshot open_for_restore(const std::string& tag) const;
   // Who keeps the snapshot from being removed: "snapshot b", "process 12 (R)". Empty: nobody.
   std::vector<std::string> users_of(const Snapshot& snapshot) const;

@@ -2,13 +2,16 @@
 #include "snapshot/criu.h"
 
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #include <climits>
 #include <cstdlib>
 
 #include "snapshot/criu_log.h"
 #include "snapshot/criu_process.h"
+#include "tools/console.h"
 #include "tools/system_files.h"
 
 namespace ebb::snapshot {
@@ -46,6 +49,19 @@ std::string find_criu() {
   for (const auto& part : tools::split(fmt::format("{}:/usr/sbin:/sbin", path ? path : ""), ':'))
     if (is_program(part + "/criu")) return part + "/criu";
   return "";
+}
+
+void require_privilege() {
+  const auto text = tools::SystemFiles().field("/proc/self/status", "CapEff").value_or("0");
+  const uint64_t effective = std::strtoull(text.c_str(), nullptr, 16);
+  const auto has = [&](int bit) { return (effective >> bit & 1) != 0; };
+  if (has(CAP_SYS_ADMIN) || (has(CAP_CHECKPOINT_RESTORE) && has(CAP_SYS_PTRACE))) return;
+  // Or the command itself was given them (setcap).
+  if (getxattr(find_criu().c_str(), "security.capability", nullptr, 0) > 0) return;
+  throw tools::Failure(
+      fmt::format("this takes root, or the capabilities CAP_CHECKPOINT_RESTORE and CAP_SYS_PTRACE, which user {} does "
+                  "not have here: sudo ebb ...; see: ebb doctor",
+                  geteuid()));
 }
 
 CriuFacts probe_criu() {

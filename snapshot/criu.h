@@ -28,6 +28,9 @@ std::string find_criu();
 // Starts it twice, some 100 ms: its version, and `criu check`.
 CriuFacts probe_criu();
 
+// Failure that names the privilege when this process has not what CRIU needs. Better asked for before a job is touched.
+void require_privilege();
+
 // Times in microseconds.
 struct DumpStatistics {
   uint64_t freezing_us = 0;  // until all tasks stood still

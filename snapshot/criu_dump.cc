@@ -20,6 +20,7 @@
 #include "snapshot/criu_process.h"
 #include "snapshot/failure_point.h"
 #include "snapshot/process_tree.h"
+#include "snapshot/space.h"
 #include "tools/console.h"
 
 namespace ebb::snapshot {
@@ -151,6 +152,18 @@ class Ends {
   std::vector<Fd> ends_;
 };
 
+[[noreturn]] void fail(const char* log, const std::string& output, const std::string& images, WorkFolder* work) {
+  try {
+    fail_with_log("the snapshot is refused and the job goes on", log, output, work);
+  } catch (const Failure& failure) {
+    const std::string text = failure.what();
+    if (text.find(" is full") == std::string::npos) throw;
+    throw Failure(
+        fmt::format("{}; {}: remove snapshots (ebb snapshots prune) or name another directory (EBB_SNAPSHOTS)", text,
+                    free_space(images)));
+  }
+}
+
 }  // namespace
 
 DumpStatistics dump(const DumpRequest& request) {
@@ -183,8 +196,11 @@ DumpStatistics dump(const DumpRequest& request) {
   if (refusal) std::rethrow_exception(refusal);
   // Where the end of the tree ends its PID namespace, CRIU is killed with it, its work done.
   const bool ended_with_namespace = start.namespaces_of != 0 && ends && ends->over();
+  if (WIFSIGNALED(status) && !ended_with_namespace)
+    throw Failure(fmt::format("the snapshot is refused and the job goes on: CRIU was killed (signal {}); try again",
+                              WTERMSIG(status)));
   if ((!WIFEXITED(status) || WEXITSTATUS(status) != 0) && !ended_with_namespace)
-    fail_with_log("the snapshot is refused and the job goes on", kLog, start.output, &work);
+    fail(kLog, start.output, request.images, &work);
   if (ends) ends->wait();
   const auto numbers = read_statistics(work.path() + "/stats-dump", 1, {1, 2, 3, 4, 7});
   return {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};

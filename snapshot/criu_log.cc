@@ -30,6 +30,8 @@ constexpr Meaning kMeanings[] = {
     {R"(unix: .*[Ii]n-flight connection)",
      "a connection to one of the job's unix sockets is not accepted yet; try again"},
     {R"(io_uring|Unknown shit .*io_uring)", "the job has an io_uring open, which no CRIU can store"},
+    {R"(Can't splice all pages to pipe)",
+     "the job has guard pages that are no mappings of their own (MADV_GUARD_INSTALL), which takes CRIU 4.2 or newer"},
     {R"(userfaultfd)", "the job has a userfaultfd open, which no CRIU can store"},
     {R"(Can't dump file (\d+) of that type \[(\d+)\] \((.*)\))", "descriptor $1 is $3, which CRIU cannot store"},
     {R"(Unsupported (socket|file|map|inode).*)", "CRIU does not know: $0"},
@@ -58,6 +60,12 @@ constexpr Meaning kMeanings[] = {
      "the job's processes do not stop: one is stuck in the kernel (uninterruptible)"},
     {R"(File lock.*|Some file locks are hold by dumping tasks)", "the job holds file locks that CRIU cannot store"},
     {R"(vdso|vDSO)", "this CRIU cannot read this kernel's vDSO: it takes CRIU 4.1 or newer"},
+    {R"(Can't get rlimit \d+: Operation not permitted)",
+     "a process of the job runs as another user; to read its limits takes CAP_SYS_RESOURCE, which root of a container "
+     "may "
+     "not have (docker run --cap-add SYS_RESOURCE)"},
+    {R"(Unable to drop capability)",
+     "the job may never have some capabilities (its bounding set), and to restore that takes root or CAP_SETPCAP"},
     {R"(CAP_|Operation not permitted.*(prctl|caps|ns)|You need to be root)",
      "no privilege: it takes root or CAP_CHECKPOINT_RESTORE with CAP_SYS_PTRACE"},
     {R"(Can't write .*: No space left|No space left on device)", "the device that holds the snapshot is full"},

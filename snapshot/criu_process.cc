@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,9 +112,10 @@ pid_t start_criu(const CriuStart& start) {
   const tools::Fd nothing(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!output.valid()) throw Failure(fmt::format("cannot write {}: {}", start.output, error_text(errno)));
 
-  const pid_t child = fork();
+  const pid_t us = getpid(), child = fork();
   if (child < 0) throw Failure(fmt::format("cannot start a process: {}", error_text(errno)));
   if (child > 0) return child;
+  if (start.ends_with_us && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != us)) _exit(kCannotStart);
   dup2(start.input >= 0 ? start.input : nothing.get(), STDIN_FILENO);
   dup2(output.get(), STDOUT_FILENO);
   dup2(output.get(), STDERR_FILENO);
@@ -140,14 +142,17 @@ std::vector<std::string> common_options(const std::string& action, const std::st
   // The log is read when it fails, and removed when it does not. CRIU writes each line by itself, and all that it does
   // would be thousands, half of them while the job stands still.
   const char* const wish = std::getenv("EBB_VERBOSE");
-  return {action,
-          "--no-default-config",
-          "-o",
-          log,
-          wish && std::string_view(wish) == "2" ? "-v4" : "-v2",
-          "-j",                        // the session and the terminal may belong to the caller's shell
-          "-l",                        // file locks
-          "--manage-cgroups=ignore"};  // a batch system's cgroup is the caller's, not the snapshot's
+  std::vector<std::string> out = {
+      action,
+      "--no-default-config",
+      "-o",
+      log,
+      wish && std::string_view(wish) == "2" ? "-v4" : "-v2",
+      "-j",                        // the session and the terminal may belong to the caller's shell
+      "-l",                        // file locks
+      "--manage-cgroups=ignore"};  // a batch system's cgroup is the caller's, not the snapshot's
+  if (geteuid() != 0) out.push_back("--unprivileged");
+  return out;
 }
 
 void fail_with_log(const std::string& what, const std::string& log, const std::string& output, WorkFolder* work) {

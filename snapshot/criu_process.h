@@ -31,6 +31,7 @@ struct CriuStart {
   std::string output;                    // file for its descriptors 1 and 2
   std::vector<std::string> environment;  // "NAME=value", over ours without what is preloaded
   bool own_session = false;              // out of reach of the terminal's signals
+  bool ends_with_us = false;             // killed when this process ends
   pid_t namespaces_of = 0;               // run in the PID, mount, IPC and UTS namespaces of this process
 };
 

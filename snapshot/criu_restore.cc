@@ -14,6 +14,7 @@
 #include "snapshot/image.h"
 #include "snapshot/job_record.h"
 #include "snapshot/process_tree.h"
+#include "snapshot/restore_guard.h"
 #include "tools/console.h"
 
 namespace ebb::snapshot {
@@ -74,6 +75,7 @@ CriuStart restore_start(const RestoreRequest& request, const std::string& work) 
   }
   start.input = request.terminal;
   start.output = work + "/criu.out";
+  start.ends_with_us = true;
   start.own_session = has_foreign_session(getpid());
   return start;
 }
@@ -95,6 +97,7 @@ RestoreRequest restore_request(const std::string& images, const JobRecord& job) 
 Restored restore(const RestoreRequest& request) {
   const auto processes = stored_processes(request.images);
   for (int tries = 1;; ++tries) {
+    RestoreGuard guard(request.images, processes);
     const auto id = id_in_use(processes);
     if (id && process_state(*id) == 'Z')
       throw Failure(fmt::format(
@@ -111,9 +114,15 @@ Restored restore(const RestoreRequest& request) {
     failure_point("criu ended");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
       if (!request.paged.empty()) thaw(pids_of(processes), request.paged, request.heap, request.prefetch);
+      failure_point("restored");
+      guard.release();
       const auto numbers = read_statistics(work.path() + "/stats-restore", 2, {3, 4, 5});
       return {processes[0].pid, {numbers[0], numbers[1], numbers[2]}};
     }
+    guard.end_half_restored();
+    if (WIFSIGNALED(status))
+      throw Failure(fmt::format("cannot restore: CRIU was killed (signal {}); nothing is left of the job, so try again",
+                                WTERMSIG(status)));
     try {
       fail_with_log("cannot restore", kLog, start.output, &work);
     } catch (const Failure& failure) {

@@ -36,6 +36,13 @@ void check_same_folder(const PagedProcess& process, const std::string& folder) {
       stat(fmt::format("/proc/{}/root{}", process.pid, folder).c_str(), &theirs) != 0 || ours.st_dev != theirs.st_dev ||
       ours.st_ino != theirs.st_ino)
     throw Failure(fmt::format("{} cannot reach {}: give another folder by EBB_SNAPSHOTS", told(process), folder));
+  // It writes there itself, as who it is.
+  struct stat own = {};
+  if (stat(fmt::format("/proc/{}", process.pid).c_str(), &own) == 0 && own.st_uid != 0 && own.st_uid != ours.st_uid)
+    throw Failure(
+        fmt::format("{} is paged, runs as user {} and could not write its heap to {}, which belongs to user {}: "
+                    "let user {} take the snapshot, with CAP_CHECKPOINT_RESTORE and CAP_SYS_PTRACE",
+                    told(process), own.st_uid, folder, ours.st_uid, own.st_uid));
 }
 
 // It could not answer; and where others are sealed, the restored job is stopped and continued as a whole.

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "snapshot/process_tree.h"
+#include "snapshot/space.h"
 #include "tools/console.h"
 #include "tools/system_files.h"
 
@@ -239,6 +240,9 @@ Answer await(const PagedProcess& process, Freeze step, const std::function<void(
     if (look) look();
   }
   const int error = freeze.error.load(std::memory_order_relaxed);
+  if (error == ENOSPC || error == EDQUOT)
+    throw Failure(
+        fmt::format("{} cannot {}: {} ({})", told(process), word(step), error_text(error), full_where(process)));
   if (error != 0) throw Failure(fmt::format("{} cannot {}: {}", told(process), word(step), error_text(error)));
   return Answer::kDone;
 }

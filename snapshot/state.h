@@ -50,4 +50,8 @@ struct Problem {
 // changed.
 std::vector<Problem> verify(const Snapshot& snapshot, const Progress& progress = {});
 
+// Which file of CRIU's is not what its checksum says, in one line; "" when none is, or there are no checksums yet. For
+// a restore: nobody else would notice. Of the heap's files each page is checked when it is needed.
+std::string damage_of_images(int folder, const Manifest& manifest);
+
 }  // namespace ebb::snapshot

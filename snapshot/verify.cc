@@ -111,6 +111,19 @@ class Verifier {
 
 }  // namespace
 
+std::string damage_of_images(int folder, const Manifest& manifest) {
+  const Progress nobody;
+  Meter meter(nobody, "check", manifest.size());
+  for (const auto& record : manifest.files) {
+    if (!record.checksum || !record.path.starts_with("images/")) continue;
+    const Fd file = open_beneath(folder, record.path, O_RDONLY | O_NONBLOCK);
+    if (!file.valid()) fail_with_errno(record.path, errno);
+    if (checksum_of_file(file.get(), record.size, record.path, &meter) != *record.checksum)
+      return fmt::format("{} is damaged: its checksum differs from the manifest's", record.path);
+  }
+  return "";
+}
+
 std::vector<Problem> verify(const Snapshot& snapshot, const Progress& progress) {
   if (snapshot.state == State::kIncomplete) return {{".", "not complete: " + snapshot.reason}};
   // Of what is there now, not of what was read when it was found.

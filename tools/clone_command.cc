@@ -14,6 +14,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "snapshot/criu.h"
 #include "snapshot/job_record.h"
 #include "tools/child.h"
 #include "tools/clone_space.h"
@@ -193,7 +194,11 @@ std::map<std::string, std::string> parse_arguments(const std::vector<std::string
 
 }  // namespace
 
-int run_clones(const CloneRequest& request) { return Clones(request).go(); }
+int run_clones(const CloneRequest& request) {
+  Clones clones(request);
+  snapshot::require_privilege();
+  return clones.go();
+}
 
 int clone_command(const std::vector<std::string>& arguments) {
   CloneRequest request;

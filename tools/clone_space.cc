@@ -117,7 +117,8 @@ StartedClone start_clone(const CloneSpace& space) {
   const long child = syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD, nullptr,
                              nullptr, nullptr, nullptr);
   if (child < 0)
-    throw Failure(fmt::format("cannot make namespaces for a clone: {}; see: ebb doctor", error_text(errno)));
+    throw Failure(fmt::format("cannot make namespaces for a clone: {}{}; see: ebb doctor", error_text(errno),
+                              errno == EPERM ? ": it takes root or CAP_SYS_ADMIN" : ""));
   if (child == 0) be_first(space, std::move(writing));
   clone.first = static_cast<pid_t>(child);
   return clone;

@@ -19,6 +19,9 @@ namespace {
 // From 6.13 on the vDSO looks in a way that older CRIUs cannot parse.
 constexpr ReleaseNumber kNewVdsoKernel{6, 13};
 constexpr ReleaseNumber kCriuForNewVdso{4, 1};
+// Older ones forget that memory is wiped in children (MADV_WIPEONFORK) and cannot store guard pages that are no
+// mappings of their own (MADV_GUARD_INSTALL, which newer C libraries use for stacks).
+constexpr ReleaseNumber kCriuForMarks{4, 2};
 constexpr char kLost[] = "snapshots, restore and clone; running in a budget does not need it";
 
 // Bits of /proc/self/status CapEff.
@@ -33,7 +36,9 @@ Check criu(const snapshot::CriuFacts& found, nlohmann::json* facts) {
   (*facts)["criu_path"] = found.path.empty() ? nlohmann::json(nullptr) : nlohmann::json(found.path);
   const bool too_old = !found.version.empty() && new_vdso && parse_release(found.version) < kCriuForNewVdso;
   if (found.trouble.empty() && !too_old) {
-    check.detail = fmt::format("{}, suits this kernel ({})", found.version, found.path);
+    const bool forgets = parse_release(found.version) < kCriuForMarks;
+    check.detail = fmt::format("{}, suits this kernel ({}){}", found.version, found.path,
+                               forgets ? "; memory with MADV_WIPEONFORK or MADV_GUARD_INSTALL takes CRIU 4.2" : "");
     return check;
   }
   check.health = Health::kWarn;

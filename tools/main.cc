@@ -22,7 +22,7 @@ constexpr char kHelp[] =
     "\n"
     "Usage:\n"
     "  ebb run [options] [--] COMMAND [ARGUMENT...]   run a command in a DRAM budget\n"
-    "  ebb snapshot NAME|PID TAG [options]            freeze a running job, with all its processes, into a snapshot\n"
+    "  ebb snapshot NAME|PID [TAG] [options]          freeze a running job, with all its processes, into a snapshot\n"
     "  ebb restore TAG [options]                      bring it back as it was\n"
     "  ebb clone TAG [-n N] [options]                 start copies of it\n"
     "  ebb doctor [--json]                            say what this machine can do, and mend it\n"

@@ -39,6 +39,7 @@ class Foreground {
 int bring_back(const RestoreOptions& options, const SignalFilter& filter) {
   const Console console(Verbosity::kNormal);
   auto held = snapshot_to_restore(options.tag);
+  snapshot::require_privilege();
   const std::string images = images_of(held);
   const auto job = snapshot::read_job(images);
   if (job.own_namespace) {  // its PIDs were those of a namespace: it gets one again

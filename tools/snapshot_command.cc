@@ -19,6 +19,7 @@
 #include "snapshot/job_pages.h"
 #include "snapshot/job_record.h"
 #include "snapshot/private_folder.h"
+#include "snapshot/space.h"
 #include "tools/command_line.h"
 #include "tools/console.h"
 #include "tools/fd.h"
@@ -74,16 +75,6 @@ nlohmann::json statistics_json(const Taken& taken, uint64_t total_us) {
             {"pages_written", taken.criu.pages_written}}}};
 }
 
-// What the job holds in DRAM: the images will not take more.
-Bytes resident_bytes(const snapshot::ProcessTree& tree) {
-  Bytes sum{};
-  for (const pid_t pid : tree.pids) {
-    const auto statm = split(SystemFiles().read(fmt::format("/proc/{}/statm", pid)).value_or(""), ' ');
-    if (statm.size() > 1) sum += Bytes{std::strtoull(statm[1].c_str(), nullptr, 10) * kPageSize};
-  }
-  return sum;
-}
-
 void describe(const snapshot::ProcessTree& tree, const std::vector<snapshot::RecordedFile>& files,
               snapshot::Manifest* manifest) {
   const std::string line = SystemFiles().read(fmt::format("/proc/{}/cmdline", tree.root)).value_or("");
@@ -122,6 +113,12 @@ void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Failure("the snapshot is refused and the job goes on: " + why);
+}
+
+// What cannot be written is told with what is free, which the library does not know.
+std::string with_space(const std::string& text, const std::string& folder) {
+  const bool full = text.find(error_text(ENOSPC)) != std::string::npos;
+  return full ? fmt::format("{}; {}", text, snapshot::free_space(folder)) : text;
 }
 
 // What is frozen cannot freeze.
@@ -171,6 +168,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
   const pid_t root = options.inside ? job_around(named) : named;
   const auto tree = snapshot::read_tree(root);
   check_outside(tree);
+  snapshot::require_privilege();
   snapshot::JobPages pages;
   pages.find(tree.pids);
   const bool paged = !pages.processes().empty();
@@ -186,7 +184,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
   if (options.replace) wait_for_users(catalogue, options.tag);
   auto draft = catalogue.begin(options.tag, {}, options.replace);
   const std::string images = draft.images(), heap_folder = paged ? draft.heap().string() : "";
-  snapshot::check_space(images, resident_bytes(tree));
+  snapshot::check_space(images, snapshot::bytes_to_write(tree, pages));
   snapshot::HeapFreeze heaps(pages, root);
   if (paged) seal(heaps, heap_folder, root, options.tcp);
 
@@ -197,7 +195,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
   request.leave_running = options.leave_running;
   request.tcp_established = options.tcp;
   // It counts before the job ends: whatever happens to us, there is the job or its snapshot.
-  request.on_frozen = [&] {
+  const auto publish = [&] {
     const auto start = std::chrono::steady_clock::now();
     const auto frozen = snapshot::read_tree(root);
     auto job = snapshot::record_job(frozen);
@@ -214,6 +212,13 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
     if (!options.leave_running)
       tell(pages, root, fmt::format("{}{}; ebb restore {} brings it back", kFrozen, options.tag, options.tag));
     taken.publish_us = microseconds_since(start);
+  };
+  request.on_frozen = [&] {
+    try {
+      publish();
+    } catch (const std::exception& e) {
+      refuse(with_space(e.what(), images));
+    }
   };
   const auto start = std::chrono::steady_clock::now();
   taken.criu = snapshot::dump(request);
@@ -244,7 +249,12 @@ int take(const SnapshotOptions& options) {
                            options.leave_running ? " and goes on" : " and has ended"));
   if (options.wait == "persisted") {
     TerminalProgress progress;
-    catalogue.persist(options.tag, [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); });
+    try {
+      catalogue.persist(options.tag, [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); });
+    } catch (const snapshot::SnapshotError& e) {
+      throw Failure(fmt::format("snapshot {} can be restored, but would not survive a power failure: {}", options.tag,
+                                with_space(e.what(), catalogue.root())));
+    }
   } else {
     persist_behind(catalogue, options.tag);
   }
@@ -260,7 +270,7 @@ int snapshot_command(const std::vector<std::string>& arguments) {
   CLI::App app("Freezes a running job, with all its processes, into a snapshot. The job ends, unless --leave-running.",
                "ebb snapshot");
   app.add_option("job", options.job, "Name of an `ebb run`, or a PID")->type_name("NAME|PID")->required();
-  app.add_option("tag", options.tag, "Name of the snapshot")->type_name("TAG")->required();
+  app.add_option("tag", options.tag, "Name of the snapshot [the job's, with the time]")->type_name("TAG");
   app.add_flag("--leave-running", options.leave_running, "The job goes on");
   app.add_flag("--replace", options.replace, "Take the place of a snapshot of the same name");
   app.add_option("--wait", options.wait, "Return when it can be restored, or when it would survive a power failure too")
@@ -277,6 +287,15 @@ int snapshot_command(const std::vector<std::string>& arguments) {
     return kExitOk;
   }
   options.leave_running |= options.inside;
+  if (options.tag.empty()) {
+    if (options.replace) throw Failure("--replace: say which snapshot: ebb snapshot NAME|PID TAG --replace");
+    const pid_t root = find_job(options.job);
+    const std::string name = job_name(root);
+    return with_snapshot_errors([&] {
+      options.tag = fresh_tag(name.empty() ? snapshot::process_name(root) : name);
+      return take(options);
+    });
+  }
   return with_snapshot_errors([&] { return take(options); });
 }
 

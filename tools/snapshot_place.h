@@ -14,6 +14,9 @@ snapshot::Catalogue user_catalogue();
 // Whether there is a snapshot of this name, in whatever state.
 bool has_snapshot(const std::string& tag);
 
+// A name for a snapshot of something called `name` that was given none: with the time, and not in use yet.
+std::string fresh_tag(const std::string& name);
+
 // The snapshot `tag` to restore from, whole and ours; it cannot be removed while the result lives. SnapshotError
 // otherwise.
 snapshot::HeldSnapshot snapshot_to_restore(const std::string& tag);

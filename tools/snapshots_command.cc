@@ -125,7 +125,11 @@ int export_one(const Catalogue& catalogue, const SnapshotsOptions& options) {
     return kExitOk;
   }
   OutputFile out(options.file);
-  snapshot::write_archive(held, out.fd(), shown_by(&line));
+  try {
+    snapshot::write_archive(held, out.fd(), shown_by(&line));
+  } catch (const snapshot::SnapshotError& e) {
+    throw Failure(fmt::format("{}: {}", options.file, e.what()));
+  }
   out.finish();
   return kExitOk;
 }

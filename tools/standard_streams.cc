@@ -53,6 +53,11 @@ std::vector<std::string> check_files(const std::string& images, bool force, cons
     if (force) console.warn(file.text);
     if (++count <= kNamed) text += (text.empty() ? "" : "; ") + file.text;
   }
+  // Whatever is said from here on, by us or by who shares the log, makes it grow before CRIU looks.
+  for (const auto& output : job.output_files)
+    if (!streams_replaced && access(output.c_str(), F_OK) == 0 &&
+        std::find(changed.begin(), changed.end(), output) == changed.end())
+      changed.push_back(output);
   if (count == 0 || force) return changed;
   if (count > kNamed) text += fmt::format("; and {} more", count - kNamed);
   throw Failure(fmt::format("files of the job changed since the snapshot: {}. --force restores it all the same", text));

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/stat.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
 #include <cerrno>
@@ -176,6 +177,37 @@ Errno copy_file(int from, int to) {
   return failed;
 }
 
+// A copy of a file under a name. Processes that share the file since a fork come here at the same time: the first one
+// copies, the others wait for it. The name appears with the whole copy only: a process that found a part of it would
+// take it for the file, and read zeros from it if the device is full.
+Errno name_copy(int from, const char* folder, const char* path) {
+  const long opened = raw_syscall(SYS_open, as_arg(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (is_error(opened)) return errno_of(opened);
+  const int lock = static_cast<int>(opened);
+  while (raw_syscall(SYS_flock, lock, LOCK_EX) == -EINTR) {
+  }
+  Errno failed{};
+  if (raw_syscall(SYS_access, as_arg(path), F_OK) != 0) {
+    PathBuffer part;  // where no file can be made without a name
+    part << path << ".part";
+    long copy = raw_syscall(SYS_open, as_arg(folder), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    const bool nameless = !is_error(copy);
+    if (!nameless && copy != -ENOSPC && copy != -EDQUOT)
+      copy = raw_syscall(SYS_open, as_arg(part.c_str()), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    failed = is_error(copy) ? errno_of(copy) : copy_file(from, static_cast<int>(copy));
+    TextBuffer<40> own;
+    own << "/proc/self/fd/" << copy;
+    if (!failed && nameless)
+      failed =
+          errno_of(raw_syscall(SYS_linkat, AT_FDCWD, as_arg(own.c_str()), AT_FDCWD, as_arg(path), AT_SYMLINK_FOLLOW));
+    if (!failed && !nameless) failed = errno_of(raw_syscall(SYS_rename, as_arg(part.c_str()), as_arg(path)));
+    if (failed && !nameless) raw_syscall(SYS_unlink, as_arg(part.c_str()));
+    if (!is_error(copy)) raw_syscall(SYS_close, copy);
+  }
+  raw_syscall(SYS_close, lock);
+  return failed;
+}
+
 }  // namespace
 
 Result<uint64_t> LinuxTierFiles::name(int fd, const char* folder) {
@@ -190,12 +222,7 @@ Result<uint64_t> LinuxTierFiles::name(int fd, const char* folder) {
   if (!is_error(linked) || linked == -EEXIST) return identity;
   // EXDEV: on another file system. ENOENT: a file that has no name any more, or never can have one.
   if (linked != -EXDEV && linked != -ENOENT && linked != -EPERM && linked != -EMLINK) return errno_of(linked);
-  const long copy = raw_syscall(SYS_open, as_arg(path.c_str()), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (copy == -EEXIST) return identity;
-  if (is_error(copy)) return errno_of(copy);
-  const Errno failed = copy_file(fd, static_cast<int>(copy));
-  raw_syscall(SYS_close, copy);
-  if (failed) return failed;
+  if (const Errno failed = name_copy(fd, folder, path.c_str())) return failed;
   return identity;
 }
 

@@ -367,7 +367,7 @@ void Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
       if (done) unshared = false;
       if (at >= run.end()) return;
       if (p.error.value == EBUSY && !unshared && ops_.present(e.base, nullptr).test(at)) {
-        unprotect(e, e.clean & PageSet::of({at, 1}));   // the write is our own
+        unprotect(e, PageSet::of({at, 1}));             // of a clean one: we would wait for ourselves to let us write
         ops_.unshare(range_at(e.page(at), kPageSize));  // shared since a fork, or pinned: once more
         unshared = true;
         continue;

@@ -1,7 +1,8 @@
 """A paged job of three processes, and a command that is killed at each of its steps, or whose CRIU is killed: killed.py EBB
 COUNTER [ROUNDS].
 
-Whatever is killed, the job goes on with the right contents, or there is a snapshot from which it comes back with them.
+Whatever is killed, the job goes on with the right contents, or there is a snapshot from which it comes back with them; and
+nothing of a restore stays behind that would be in the way of the next.
 With ROUNDS: CRIU is killed so many times, at other moments each.
 """
 import json
@@ -13,6 +14,7 @@ import sys
 import job
 from job import EBB, PYTHON, ROOT, Job, check, check_equal, ebb, restored
 
+COUNTER = sys.argv[2]
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 4
 MOST = 100  # steps: more than there are
 
@@ -96,29 +98,107 @@ def ending():
 
 
 def restoring():
+    """The next restore finds nothing of the one that was killed."""
     family = Family()
     family.change()
     family.job.freeze("kept", name=family.name)
     deaths = 0
     for step in range(1, MOST):
-        job_of_it = subprocess.Popen([EBB, "restore", "kept"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                     env=dict(os.environ, EBB_TEST_FAILURE_POINT=str(step)))
-        job_of_it.stdin.write("0\n")
-        job_of_it.stdin.close()
-        code = job_of_it.wait()
+        code, answer, errors = restore_once("kept", EBB_TEST_FAILURE_POINT=str(step))
         if code == 0:
-            check_equal(job_of_it.stdout.readline().strip(), family.expected, "the restore that was not killed")
+            check_equal(answer, family.expected, "the restore that was not killed")
             break
-        check_equal(code, -signal.SIGKILL, f"restore, step {step}")
+        check_equal((code, errors), (-signal.SIGKILL, ""), f"restore, step {step}")
         deaths += 1
-        for pid in pids_of("kept"):  # restored and still stopped: nobody is there to let it go
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        job_of_it.stdout.close()
-    check(deaths >= 4, f"only {deaths} steps of a restore")
+    check(deaths >= 5, f"only {deaths} steps of a restore")
     print(f"{deaths} steps of a restore")
+
+
+def restore_once(tag, **variables):
+    """Exit code, the first answer and the messages of a job that is asked once."""
+    front = subprocess.Popen([EBB, "restore", tag], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, env=dict(os.environ, **variables))
+    answer, errors = front.communicate("0\n")
+    return front.returncode, answer.strip(), errors
+
+
+def restore_killed():
+    """Whoever takes part in a restore is killed, later and later: the command, CRIU, both, a process of the job."""
+    program = Job([COUNTER, os.path.join(ROOT, "count")])  # not paged: CRIU lets it go itself
+    check_equal(program.ask("0"), "1", "the counter")
+    program.freeze("counter")
+    family = Family()
+    family.job.freeze("family", name=family.name)
+    kinds, ends = ("command", "criu", "both", "job"), {}
+    for round_ in range(2 * ROUNDS):
+        for tag, kind in ((tag, kind) for tag in ("family", "counter") for kind in kinds):
+            code = restore_and_kill(tag, kind, round_ * 150)
+            ends.setdefault(kind, []).append(code)
+            check(code in (0, 1, 7, 125, 137, -signal.SIGKILL), f"{tag}, {kind} killed, round {round_}: exit code {code}")
+    print({kind: {code: codes.count(code) for code in codes} for kind, codes in ends.items()})
+    again = restored("counter")  # what had been released before it was killed may have counted
+    check(int(again.ask("0")) == 2, "the counter, restored in the end")
+    again.end()
+    check_equal(restore_once("family"), (0, family.expected, ""), "the family, restored in the end")
+
+
+def restore_and_kill(tag, kind, patience):
+    pids = pids_of(tag)
+    front = subprocess.Popen([EBB, "restore", tag], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                             text=True)
+    found = []
+    while front.poll() is None and not found:
+        found = [pid for pid in criu_child(front.pid) if pid not in pids and name_of(pid) != "ebb"]
+    for _ in range(patience):
+        if front.poll() is not None:
+            break
+    while kind == "job" and front.poll() is None and parent_of(pids[-1]) not in (front.pid, *pids):
+        pass  # it is to be made yet
+    for _ in range(patience if kind == "job" else 0):
+        if front.poll() is not None:
+            break
+    victims = {"command": [front.pid], "criu": found, "both": [front.pid, *found], "job": pids[-1:]}[kind]
+    for pid in victims:
+        if pid == front.pid or parent_of(pid) in (front.pid, *pids):  # else the number may be somebody else's
+            kill(pid)
+    _, errors = front.communicate()  # the end of its input ends a job that was restored
+    check(front.returncode != 125 or errors.count("\n") == 1, f"{tag}, {kind} killed: {errors!r}")
+    # A job that the command had let go before it was killed has the end of its input, too.
+    for pid in pids if kind in ("command", "both") else []:
+        while state_of(pid) not in ("", "Z"):
+            pass
+    return front.returncode
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def stat_of(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return ["", "0"]
+
+
+def state_of(pid):
+    return stat_of(pid)[0]
+
+
+def parent_of(pid):
+    return int(stat_of(pid)[1])
+
+
+def name_of(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def pids_of(tag):
@@ -148,15 +228,12 @@ def criu_killed():
             if tool.poll() is not None:
                 break
         for child in children:
-            try:
-                os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            kill(child)
         tool.communicate()
         family.check_alive_or_kept(tag, f"CRIU killed, round {round_}")
     check_equal(family.job.end(), 0, "exit code after all of it")
 
 
 job.require_criu()
-CASES = [left_running, ending, restoring, criu_killed]
+CASES = [left_running, ending, restoring, restore_killed, criu_killed]
 job.run_all(CASES, 170 + 10 * ROUNDS)

@@ -51,6 +51,34 @@ def outside_socket():
     ours.close()
 
 
+GUARD = """
+import ctypes, mmap, sys
+memory = mmap.mmap(-1, 1 << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.write(b"x" * (1 << 16))
+address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+libc = ctypes.CDLL(None)
+guarded = libc.madvise(ctypes.c_void_p(address + 8192), ctypes.c_size_t(4096), 102) == 0  # MADV_GUARD_INSTALL
+for line in sys.stdin: print("alive" if guarded else "none", flush=True)
+"""
+
+
+def guard_pages():
+    program = Job([PYTHON, "-c", GUARD])
+    if program.ask("go") != "alive":
+        print("SKIP: this kernel has no MADV_GUARD_INSTALL")
+        program.end()
+        return
+    done = ebb("snapshot", str(program.pid), "guarded", "-q")
+    if done.returncode != 0:
+        check(done.returncode == 125 and "CRIU 4.2" in done.stderr, f"guard pages: {done.stderr!r}")
+        check_equal(program.ask("go"), "alive", "guard pages: the job after the refusal")
+        check_equal(program.end(), 0, "guard pages: exit code")
+        return
+    program.process.wait()
+    again = restored("guarded")
+    check_equal((again.ask("go"), again.end()), ("alive", 0), "guard pages, restored")
+
+
 def foreign_session():
     """A program whose session was made outside of its PID namespace, as those of some containers."""
     inside = ["unshare", "--pid", "--fork", "--kill-child", "--"]
@@ -68,22 +96,28 @@ def foreign_session():
                 "ebb run makes a session of the namespace")
 
 
-def frozen_counter(tag):
+def frozen_counter(tag, **options):
     path = os.path.join(ROOT, tag)
-    program = Job([COUNTER, path])
+    program = Job([COUNTER, path], **options)
     program.ask("go")
     program.freeze(tag)
     return program, path
 
 
 def changed_file():
-    _, path = frozen_counter("changed")
+    """And its log, which the warning itself makes longer before CRIU looks at it."""
+    with open(os.path.join(ROOT, "log"), "a", encoding="utf-8") as log:
+        change_file(log)
+
+
+def change_file(log):
+    _, path = frozen_counter("changed", stderr=log)
     with open(path, "a", encoding="utf-8") as file:
         file.write("more\n")
     done = ebb("restore", "changed")
     check_equal(done.returncode, 125, "a changed file: exit code")
     check(path in done.stderr and "--force" in done.stderr, f"a changed file: {done.stderr!r}")
-    again = restored("changed", "--force")
+    again = Job([EBB, "restore", "changed", "--force"], stderr=log)
     check_equal(again.ask("go"), "2", "a changed file, by force")
     check_equal(again.end(), 7, "a changed file, by force: exit code")
 
@@ -124,5 +158,5 @@ def no_such():
 
 
 job.require_criu()
-job.run_all([userfaultfd, io_uring, tcp, outside_socket, foreign_session, changed_file, missing_file, pid_in_use,
+job.run_all([userfaultfd, io_uring, tcp, outside_socket, guard_pages, foreign_session, changed_file, missing_file, pid_in_use,
              others_folder, no_such], 100)

@@ -3,11 +3,14 @@
 With CYCLES: that many times in a row for each, instead of once or twice.
 """
 import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
 
 import job
-from job import PYTHON, ROOT, Job, check, check_equal, restored
+from job import EBB, PYTHON, ROOT, Job, check, check_equal, ebb, restored
 
 COUNTER = sys.argv[2]
 CYCLES = int(sys.argv[3]) if len(sys.argv) > 3 else 2
@@ -146,6 +149,31 @@ def left_running():
     check_equal(program.end(), 7, "its exit code")
 
 
+def without_a_name():
+    """The snapshot is called after the job, and the line that tells of it says how."""
+    program = Job(["sleep", "1000"])
+    names = []
+    for _ in range(2):
+        done = ebb("snapshot", str(program.pid), "--leave-running")
+        names += re.findall(r"snapshot (sleep-\d{8}-\d{6}(?:-2)?) of sleep", done.stderr)
+    check_equal((len(set(names)), done.returncode), (2, 0), f"names of snapshots: {done.stderr!r}")
+    check_equal(ebb("snapshots", "rm", *names).returncode, 0, "rm of both")
+    program.process.terminate()
+    program.process.wait()
+
+
+def detached():
+    """The command returns at once, and the job runs on as nobody's child."""
+    program = Job(["sleep", "1000"], stderr=subprocess.DEVNULL)
+    program.freeze("detached")
+    done = subprocess.run([EBB, "restore", "detached", "--detach"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, check=False)
+    check_equal((done.returncode, f"process {program.pid}" in done.stderr), (0, True), f"--detach: {done.stderr!r}")
+    with open(f"/proc/{program.pid}/comm", encoding="utf-8") as file:
+        check_equal(file.read(), "sleep\n", "the job behind it")
+    os.kill(program.pid, signal.SIGTERM)
+
+
 def signalled():
     program = Job(["sleep", "1000"])
     program.freeze("sleep")
@@ -160,4 +188,4 @@ def signalled():
 
 job.require_criu()
 CASES = [counter, pipeline, python_threads, r_session, locked_and_deleted]
-job.run_all(CASES if CYCLES > 2 else CASES + [left_running, signalled], 100 + 5 * CYCLES)
+job.run_all(CASES if CYCLES > 2 else CASES + [left_running, without_a_name, detached, signalled], 100 + 5 * CYCLES)

@@ -16,11 +16,14 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/lock.h"
@@ -322,6 +325,43 @@ TEST(TierFiles, MemoryIsReadAndWrittenByCalls) {
   EXPECT_EQ(files.read(fd, 2 * kPageSize, seen.data(), seen.size()), Errno{EIO}) << "the file ends before";
   files.close(fd);
   EXPECT_EQ(files.write(fd, 0, page.data(), kPageSize, Cache::kThrough), Errno{EBADF});
+}
+
+// Processes that share a file since a fork name it at the same time: none may find a part of the copy under the name.
+TEST(TierFiles, ACopyForAnotherFileSystemHasItsNameOnlyWhenItIsWhole) {
+  if (!shm_is_tmpfs()) GTEST_SKIP() << "/dev/shm is not a tmpfs here";
+  const Folder disk(testing::TempDir()), memory("/dev/shm");
+  struct stat a = {}, b = {};
+  if (stat(disk.path(), &a) == 0 && stat(memory.path(), &b) == 0 && a.st_dev == b.st_dev)
+    GTEST_SKIP() << "the folder for temporary files is on /dev/shm";
+  LinuxTierFiles files;
+  ASSERT_FALSE(files.open(disk.path()));
+  const int fd = files.create().value();
+  const std::vector<char> data = noise(16 * kExtentSize);
+  const std::unique_ptr<void, decltype(&free)> aligned(aligned_alloc(kPageSize, data.size()), &free);  // for O_DIRECT
+  memcpy(aligned.get(), data.data(), data.size());
+  ASSERT_FALSE(files.write(fd, kExtentSize, static_cast<const char*>(aligned.get()), data.size()));
+  std::vector<std::thread> threads;
+  std::atomic<int> whole{0};
+  std::atomic<uint64_t> name{0};
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&] {
+      const auto named = files.name(fd, memory.path());
+      if (!named.ok()) return;
+      name = named.value();
+      const auto copy = files.reopen(memory.path(), named.value(), true);
+      std::vector<char> seen(data.size());
+      if (!copy.ok()) return;
+      whole += !files.read(copy.value(), kExtentSize, seen.data(), seen.size()) && seen == data;
+      files.close(copy.value());
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(whole, 4);
+  EXPECT_EQ(memory.entries(), 1u);
+  char text[17];
+  snprintf(text, sizeof text, "%016lx", static_cast<unsigned long>(name.load()));
+  EXPECT_EQ(unlink((std::string(memory.path()) + "/" + text).c_str()), 0);
+  files.close(fd);
 }
 
 // As a stand-in for persistent memory.

@@ -99,6 +99,20 @@ TEST_P(PagerFreezeTest, AWriteToACleanPageIsSeen) {
   expect_sealed(page(a, 10), 11);
 }
 
+// The pager makes a page private by a write, and would wait for itself if it had protected the page.
+TEST_P(PagerFreezeTest, CleanPagesThatTheKernelSharesAreMadePrivateAndLeave) {
+  const AddressRange a = w.add({1024});
+  w.write_all(a, 1);
+  Pager::CleanWalk walk;
+  while (!w.pager.clean_ahead(walk, w.buffer)) {
+  }
+  ASSERT_TRUE(w.extent(a.begin).clean.any());
+  w.k.pages.share(a);
+  w.squeeze({400});
+  EXPECT_LT(w.k.pages.resident(a), Pages{1024});
+  w.expect_all(a, 1);
+}
+
 TEST_P(PagerFreezeTest, ProtectedAndLockedPagesStayWhatTheyAre) {
   const AddressRange a = w.add({1024});
   w.write_all(a, 1);

@@ -1,0 +1,226 @@
+"""File systems that are full at some stage of a snapshot, a restore, an export: full.py EBB COUNTER [all].
+
+The message says which one, nothing half-made is left, and the job goes on. And snapshots on another file system than the
+slow tier. Needs root, to mount small file systems.
+"""
+import errno
+import os
+import subprocess
+import sys
+
+import job
+from job import EBB, PYTHON, ROOT, Job, check, check_equal, cloned, ebb, restored
+
+ALL = len(sys.argv) > 3
+SMALL = os.path.join(ROOT, "small")  # a tmpfs of MIB
+MIB = 512
+FULL = os.path.join(SMALL, "full")
+PLACE = os.path.join(SMALL, "snapshots")
+SLOW = os.path.join(ROOT, "slow")
+FAMILY = [PYTHON, "-c", job.FAMILY, "48", "2", "8", "0"]
+# Fills the file system up to some bytes once a file with this name in it appears in the draft, and then says so.
+FILL = """
+import glob, os, sys
+place, wanted, full, left = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+print("ready", flush=True)
+while not glob.glob(place + "/.draft-*/" + wanted): pass
+file = os.open(full, os.O_RDWR | os.O_CREAT, 0o600)
+free = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize - left
+try:
+    if free > 0: os.posix_fallocate(file, 0, free)
+except OSError:  # somebody took of it meanwhile
+    pass
+print("full", flush=True)
+"""
+
+
+def mount():
+    os.mkdir(SMALL)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MIB}m,mode=755", "ebb-small", SMALL], stderr=subprocess.PIPE,
+                          text=True, check=False)
+    if done.returncode != 0:
+        print(f"SKIP: cannot mount a small tmpfs, which needs root: {done.stderr.strip()}")
+        job.finish(77)
+    os.mkdir(SLOW)
+    os.environ["EBB_SNAPSHOTS"] = PLACE
+
+
+def fill(left):
+    """All but so many bytes, now."""
+    with open(FULL, "wb") as file:
+        free = os.statvfs(SMALL).f_bavail * os.statvfs(SMALL).f_frsize - left
+        if free > 0:
+            os.posix_fallocate(file.fileno(), 0, free)
+
+
+def empty():
+    if os.path.exists(FULL):
+        os.remove(FULL)
+
+
+def names():
+    return sorted(set(os.listdir(PLACE)) - {".lock"}) if os.path.exists(PLACE) else []
+
+
+def check_refused(done, what, *words):
+    check_equal((done.returncode, done.stderr.count("\n")), (125, 1), f"{what}: {done.stderr!r}")
+    for word in words:
+        check(word in done.stderr, f"{what}: no {word!r} in {done.stderr!r}")
+
+
+class Family:
+    """A paged job of three processes, and one that nobody disturbs."""
+
+    def __init__(self, slow):
+        self.program = Job([EBB, "run", "-q", "-d", "64M", "-s", f"file:{slow}", "--name", "family", "--", *FAMILY])
+        self.other = Job(FAMILY)
+        self.name = "family"
+        self.check("at first")
+
+    def check(self, what):
+        answer = self.other.ask("1")
+        check_equal(self.program.ask("1"), answer, what)
+        return answer
+
+    def freeze(self, tag):
+        self.program.freeze(tag, name=self.name)
+        self.program = restored(tag)
+        self.name = str(self.program.pid)
+
+    def end(self):
+        check_equal((self.program.end(), self.other.end()), (0, 0), "exit codes")
+
+
+def elsewhere():
+    """The slow tier on the disk, snapshots in memory: files are copied, from one generation to the next as well."""
+    family = Family(SLOW)
+    for generation in range(1, 4):
+        family.freeze(f"g{generation}")
+        family.check(f"generation {generation} on another file system")
+        check_equal(ebb("snapshots", "verify", f"g{generation}").returncode, 0, f"verify of generation {generation}")
+        if generation > 1:  # what it was restored from goes while it runs
+            check_equal(ebb("snapshots", "rm", f"g{generation - 1}").returncode, 0, f"rm of generation {generation - 1}")
+            family.check(f"after rm of generation {generation - 1}")
+    check_equal(ebb("snapshots", "rm", "g3").returncode, 0, "rm of the last one")
+    family.check("after the last snapshot is gone")
+    family.freeze("again")
+    answer = family.check("frozen again after that")
+    copy = cloned("again")
+    check_equal(copy.ask("1"), answer, "a copy does what the job did")
+    check_equal(copy.end(), 0, "exit code of the copy")
+    family.end()
+    ebb("snapshots", "prune", "--keep-last", "0")
+    check_equal(names(), [], "after prune")
+
+
+def filling(family, stage, left):
+    filler = Job([PYTHON, "-c", FILL, PLACE, stage, FULL, str(left)])
+    filler.process.stdout.readline()
+    done = ebb("snapshot", family.name, "tight", "-q", "--leave-running", "--wait", "persisted")
+    if filler.process.poll() is None and not os.path.exists(FULL):
+        filler.process.kill()  # the snapshot did not come so far
+    filler.process.wait()
+    what = f"full at {stage}, {left} bytes left"
+    if done.returncode == 0:
+        empty()
+        check_equal(ebb("snapshots", "verify", "tight").returncode, 0, f"{what}: verify")
+        check_equal(ebb("snapshots", "rm", "tight").returncode, 0, f"{what}: rm")
+    else:
+        check_refused(done, what, SMALL, "free")
+        check(any(word in done.stderr for word in ("space", "full")), f"{what}: {done.stderr!r}")
+        empty()
+        if names() == ["tight"]:  # it could not be persisted: it is there as it was created
+            check_equal(ebb("snapshots", "verify", "tight").returncode, 0, f"{what}: verify of what is only created")
+            check_equal(ebb("snapshots", "rm", "tight").returncode, 0, f"{what}: rm of what is only created")
+    check_equal(names(), [], f"{what}: nothing is left")
+    family.check(what)
+    return done.returncode != 0
+
+
+def full_elsewhere():
+    family, refusals = Family(SLOW), 0
+    for stage in ("in-use", "heap/*", "images/*", "images/core-*", "images/pages-*", "images/job.json") if ALL else ("in-use", "images/*"):
+        for left in (0, 1 << 16, 3 << 20) if ALL else (1 << 16,):
+            refusals += filling(family, stage, left)
+    check(refusals >= (6 if ALL else 1), f"only {refusals} refusals")
+    family.freeze("whole")
+    family.check("once there is space again")
+    family.end()
+    ebb("snapshots", "rm", "whole")
+
+
+def full_tier():
+    """The slow tier and the snapshots on one file system that gets full."""
+    family, refusals = Family(SMALL), 0
+    for stage in ("in-use", "heap/*", "images/*", "images/pages-*") if ALL else ("in-use", "heap/*"):
+        for left in (0, 1 << 20, 8 << 20) if ALL else (0,):
+            refusals += filling(family, stage, left)
+    check(refusals >= (4 if ALL else 1), f"only {refusals} refusals")
+    family.freeze("whole")
+    family.check("once there is space again")
+    fill(0)
+    family.check("restored, and the tier is full")
+    empty()
+    family.end()
+    ebb("snapshots", "rm", "whole")
+
+
+GHOST = """
+import sys, tempfile
+gone = tempfile.TemporaryFile(dir=sys.argv[1])
+for i in range(40): gone.write(bytes([i]) * (1 << 20))
+gone.flush()
+for line in sys.stdin:
+    gone.seek(0)
+    print(sum(gone.read(1 << 20)[0] for _ in range(40)), flush=True)
+"""
+
+
+def full_for_criu():
+    """What CRIU itself writes does not fit: a deleted file that nobody counted. And what it has to make again at a restore."""
+    program = Job([PYTHON, "-c", GHOST, SLOW])
+    check_equal(program.ask("x"), "780", "at first")
+    fill(32 << 20)
+    done = ebb("snapshot", str(program.pid), "ghost")
+    check_refused(done, "CRIU's images", SMALL, "the job goes on", "full")
+    check_equal((program.ask("x"), names()), ("780", []), "after CRIU had no space")
+    fill(1 << 20)
+    done = ebb("snapshot", str(program.pid), "ghost")
+    check_refused(done, "before CRIU", SMALL, "not enough space", "free")
+    check_equal((program.ask("x"), names()), ("780", []), "after the space was counted")
+    empty()
+    program.freeze("ghost", "--wait", "persisted")
+    for words, folder in ((("export", "ghost", f"{SMALL}/ghost.tar"), SMALL), (("export", "ghost", "-"), None)):
+        fill(8 << 20)
+        with open(f"{SMALL}/out" if folder is None else os.devnull, "wb") as out:
+            done = subprocess.run([EBB, "snapshots", *words], stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+        check_refused(done, f"{words}", "No space left")
+        check(folder is None or sorted(os.listdir(SMALL)) == ["full", "snapshots"], f"{words}: {os.listdir(SMALL)}")
+        if folder is None:
+            os.remove(f"{SMALL}/out")
+    empty()
+    archive = os.path.join(SLOW, "ghost.tar")
+    check_equal(ebb("snapshots", "export", "ghost", archive).returncode, 0, "export")
+    fill(8 << 20)
+    done = ebb("snapshots", "import", archive, "--as", "other")
+    check_refused(done, "import", SMALL, "space")
+    check_equal(names(), ["ghost"], "after the import that did not fit")
+    os.environ["TMPDIR"] = SMALL  # for CRIU's log and edited images
+    fill(0)
+    done = ebb("restore", "ghost")
+    if done.returncode != 0:
+        check_refused(done, "restore with a full TMPDIR", "space")
+    empty()
+    del os.environ["TMPDIR"]
+    again = restored("ghost")
+    check_equal(again.ask("x"), "780", "restored")
+    check_equal(again.end(), 0, "exit code")
+    ebb("snapshots", "rm", "ghost")
+
+
+job.require_criu()
+mount()
+try:
+    job.run_all([elsewhere, full_elsewhere, full_tier, full_for_criu], 400 if ALL else 110)
+finally:
+    subprocess.run(["umount", "-l", SMALL], check=False)
