@@ -340,7 +340,7 @@ TEST(TierFiles, ACopyForAnotherFileSystemHasItsNameOnlyWhenItIsWhole) {
   const std::vector<char> data = noise(16 * kExtentSize);
   const std::unique_ptr<void, decltype(&free)> aligned(aligned_alloc(kPageSize, data.size()), &free);  // for O_DIRECT
   memcpy(aligned.get(), data.data(), data.size());
-  ASSERT_FALSE(files.write(fd, kExtentSize, static_cast<const char*>(aligned.get()), data.size()));
+  ASSERT_FALSE(files.write(fd, kExtentSize, static_cast<const char*>(aligned.get()), data.size(), Cache::kThrough));
   std::vector<std::thread> threads;
   std::atomic<int> whole{0};
   std::atomic<uint64_t> name{0};
