@@ -69,8 +69,8 @@ std::vector<std::string> summary_lines(const RunRecord& run) {
   out.push_back(ended);
   out.push_back(line("peak need", fmt::format("{} (reserved {})", size(c.peak_need), size(c.peak_managed))));
   out.push_back(line("peak DRAM", fmt::format("{} of a budget of {}", size(c.peak_charged), size(c.budget))));
-  out.push_back(line("evicted", fmt::format("{}, {} of it written; store at most {}", size(c.evicted), size(c.written - c.cleaned),
-                                            size(c.peak_store))));
+  out.push_back(line("evicted", fmt::format("{}, {} of it written; store at most {}", size(c.evicted),
+                                            size(c.written - c.cleaned), size(c.peak_store))));
   if (c.cleaned) out.push_back(line("written ahead", fmt::format("{}, for snapshots", size(c.cleaned))));
   out.push_back(
       line("brought back", fmt::format("{} from the store, {} from limbo", size(c.loaded), size(c.returned))));

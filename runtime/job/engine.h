@@ -14,9 +14,10 @@
 
 namespace ebb::engine {
 
-// Reads the environment (EBB_DRAM, EBB_SLOW, EBB_JOB, EBB_CLEAN_AHEAD, EBB_VERBOSE) once, from the constructor. `environ` is passed in
-// because getenv may be someone else's. Opens nothing, maps nothing, starts nothing: that waits for the first managed
-// range. With nothing or nonsense in the environment the engine stays off (one warning for nonsense).
+// Reads the environment (EBB_DRAM, EBB_SLOW, EBB_JOB, EBB_CLEAN_AHEAD, EBB_VERBOSE) once, from the constructor.
+// `environ` is passed in because getenv may be someone else's. Opens nothing, maps nothing, starts nothing: that waits
+// for the first managed range. With nothing or nonsense in the environment the engine stays off (one warning for
+// nonsense).
 void boot(char** environment);
 // Whether this process may manage memory at all. False: every function below is the plain system call.
 bool enabled();

@@ -57,8 +57,8 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   if (e.transfers || e.frozen || e.slot != kNoSlot) return false;
   if (walk.calm_only && !is_calm(e)) return false;
   if (!e.armed && !arm_and_look(e)) return false;
-  // What was changed since is trimmed with the program stopped; where the tier is mapped, all of it: what is written into
-  // a gap that finds no space would be a SIGBUS.
+  // What was changed since is trimmed with the program stopped; where the tier is mapped, all of it: what is written
+  // into a gap that finds no space would be a SIGBUS.
   const auto trim = [&] {
     if (!walk.calm_only && !store_.byte_addressable()) store_.trim(e);
   };
@@ -72,8 +72,8 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
     return false;
   }
   walk.written += pages.pages();
-  // Whoever takes a snapshot waits, and what is written is soon read again. In the background nobody waits, and the page
-  // cache is left to others.
+  // Whoever takes a snapshot waits, and what is written is soon read again. In the background nobody waits, and the
+  // page cache is left to others.
   walk.error = store_resident(e, pages, buffer, walk.calm_only ? Cache::kPast : Cache::kThrough);
   if (walk.error) {
     unprotect(e, own);

@@ -107,7 +107,8 @@ class Pager {
   // moved already. Nothing is out of sight in `from`.
   bool rekey(AddressRange from, Address to);
 
-  // --- snapshots (clean.cc, freeze.cc), by the pager's thread -----------------------------------------------------------------
+  // --- snapshots (clean.cc, freeze.cc), by the pager's thread
+  // -----------------------------------------------------------------
   struct CleanWalk {
     Address next{};
     Pages done{};

@@ -13,8 +13,8 @@ PageSet part_of(const Extent& e, AddressRange range) {
 
 }  // namespace
 
-// Whether the kernel may fill `range` without asking; all of it is charged then. While a job that is cleaned ahead fits,
-// nothing of it needs to be watched before that.
+// Whether the kernel may fill `range` without asking; all of it is charged then. While a job that is cleaned ahead
+// fits, nothing of it needs to be watched before that.
 bool Pager::charge_unwatched(AddressRange range) {
   return budget_.cleans_ahead() && budget_.managed() + Bytes{range.size()} <= budget_.limit() &&
          budget_.try_charge(range.pages());
