@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -33,10 +35,35 @@ bool is_below(const std::string& path, const std::string& folder) {
   return full.rfind(std::filesystem::weakly_canonical(folder).string() + "/", 0) == 0;
 }
 
+constexpr char kScratchName[] = "ebb-clone.";
+
+// The clone's first process has the lock as well as we, so it lasts as long as either.
+Fd lock_scratch(const std::string& path, int how) {
+  Fd folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (folder.valid() && flock(folder.get(), how | LOCK_NB) != 0) folder.reset();
+  return folder;
+}
+
+// Removes what clones have left behind whose `ebb clone` was killed. One that was made just now may not be locked yet.
+void sweep_scratch(const std::string& base) {
+  constexpr auto kJustNow = std::chrono::minutes(1);
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(base, ignored)) {
+    struct stat info = {};
+    if (entry.path().filename().string().rfind(kScratchName, 0) != 0 || lstat(entry.path().c_str(), &info) != 0 ||
+        !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
+        std::chrono::system_clock::now() - std::chrono::system_clock::from_time_t(info.st_mtime) < kJustNow)
+      continue;
+    if (const Fd unused = lock_scratch(entry.path(), LOCK_EX); unused.valid())
+      std::filesystem::remove_all(entry.path(), ignored);
+  }
+}
+
 std::string make_scratch(const std::string& first, const std::string& temporary) {
   for (const auto& base : {first, std::string("/var/tmp"), std::string("/tmp"), std::string("/dev/shm")}) {
     if (base.empty() || is_below(base, temporary)) continue;
-    std::string path = std::filesystem::absolute(base).string() + "/ebb-clone.XXXXXX";
+    sweep_scratch(base);
+    std::string path = std::filesystem::absolute(base).string() + "/" + kScratchName + "XXXXXX";
     if (mkdtemp(path.data())) return path;
   }
   throw Failure(
@@ -46,7 +73,7 @@ std::string make_scratch(const std::string& first, const std::string& temporary)
 struct Clone {
   int number = 0;
   std::string scratch, log;
-  Fd output;
+  Fd scratch_lock, output;
   std::unique_ptr<TerminalRelay> relay;
   StartedClone started;
   pid_t root = 0;
@@ -87,6 +114,7 @@ class Clones {
   void start(Clone* clone, int number) {
     clone->number = number;
     clone->scratch = make_scratch(request_.logs, job_.temporary_directory);
+    clone->scratch_lock = lock_scratch(clone->scratch, LOCK_SH);
     CloneSpace space;
     space.images = images_;
     space.job = job_;

@@ -15,6 +15,7 @@
 
 #include "snapshot/criu.h"
 #include "snapshot/error.h"
+#include "snapshot/format.h"
 #include "snapshot/freeze.h"
 #include "snapshot/job_pages.h"
 #include "snapshot/job_record.h"
@@ -236,6 +237,17 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
   return taken;
 }
 
+// What CRIU stores is written while the job stands still.
+void say_what_would_help(const Taken& taken, const Console& console) {
+  constexpr uint64_t kMuch = uint64_t{1} << 30;
+  const uint64_t stored = taken.criu.pages_written * kPageSize;
+  if (stored >= kMuch)
+    console.note(
+        fmt::format("{} were written while it stood still: a job of `ebb run --clean-ahead` has written most of "
+                    "its memory before",
+                    snapshot::readable(Bytes{stored})));
+}
+
 int take(const SnapshotOptions& options) {
   const Console console(options.quiet ? Verbosity::kQuiet : Verbosity::kNormal);
   std::signal(SIGCHLD, SIG_DFL);  // ignored, as whoever started us may have left it, nobody's end could be asked for
@@ -247,6 +259,7 @@ int take(const SnapshotOptions& options) {
                            shell_quoted(options.tag), taken.command, taken.root, readable_time(total * 1000),
                            readable_time(taken.paused_us * 1000),
                            options.leave_running ? " and goes on" : " and has ended"));
+  say_what_would_help(taken, console);
   if (options.wait == "persisted") {
     TerminalProgress progress;
     try {

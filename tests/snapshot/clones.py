@@ -2,6 +2,8 @@
 import json
 import os
 import re
+import select
+import signal
 
 import job
 from job import PYTHON, ROOT, Job, check, check_equal, cloned, ebb, restored
@@ -92,5 +94,39 @@ def snapshot_of_copy():
         check_equal(again.end(), 11, "exit code of a copy of a copy")
 
 
+def open_folder(pid, part):
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = os.readlink(f"/proc/{pid}/fd/{fd}")
+        if part in path:
+            return path
+    raise RuntimeError(f"process {pid} has no {part} open")
+
+
+def left_behind():
+    """What a killed `ebb clone` leaves stays as long as its clone needs it, and goes with the next one."""
+    start("left")[0].freeze("left")
+    copy = cloned("left")
+    copy.ask("x")
+    front = copy.process.pid
+    scratch = open_folder(front, "/ebb-clone.")
+    with open(f"/proc/{front}/task/{front}/children", encoding="utf-8") as file:
+        first = os.pidfd_open(int(file.read().split()[0]))
+    os.kill(front, signal.SIGKILL)
+    copy.process.wait()
+
+    def another():
+        os.utime(scratch, (0, 0))  # not one that is being made
+        other = cloned("left")
+        other.ask("x")
+        other.end()
+
+    another()
+    check(os.path.isdir(scratch), "the folder of a clone that runs")
+    signal.pidfd_send_signal(first, signal.SIGKILL)
+    select.select([first], [], [])
+    another()
+    check(not os.path.exists(scratch), f"{scratch} is left behind")
+
+
 job.require_criu()
-job.run_all([in_foreground, five, snapshot_of_copy], 100)
+job.run_all([in_foreground, five, snapshot_of_copy, left_behind], 100)

@@ -154,7 +154,7 @@ def without_a_name():
     program = Job(["sleep", "1000"])
     names = []
     for _ in range(2):
-        done = ebb("snapshot", str(program.pid), "--leave-running")
+        done = ebb("snapshot", str(program.pid), "--leave-running", "--wait", "persisted")
         names += re.findall(r"snapshot (sleep-\d{8}-\d{6}(?:-2)?) of sleep", done.stderr)
     check_equal((len(set(names)), done.returncode), (2, 0), f"names of snapshots: {done.stderr!r}")
     check_equal(ebb("snapshots", "rm", *names).returncode, 0, "rm of both")
