@@ -19,6 +19,7 @@ constexpr uint64_t kLookNs = 500'000'000;     // is the tool there still?
 // Between walks that clean ahead: after one that found something to write, and at most, while they find nothing.
 constexpr uint64_t kWalkNs = 500'000'000, kLongestWalkNs = 8'000'000'000;
 constexpr uint64_t kTierFullNs = 60'000'000'000;  // after one that could not write
+constexpr uint64_t kMergeFailedNs = 10'000'000'000;
 
 struct Timespec {
   int64_t seconds, nanoseconds;
@@ -75,7 +76,7 @@ uint64_t FreezeAgent::step(uint64_t idle_ns) {
   const Freeze request = page().request.load();
   if (request != Freeze::kNone || asked_) drain_wake();
   asked_ = request != Freeze::kNone;
-  if (!asked_) return s_.share.cleans_ahead() ? clean_between(idle_ns) : idle_ns;
+  if (!asked_) return work_between(idle_ns);
   if (!s_.job.being_frozen()) return forget_request(), idle_ns;
   if (request == page().answer.load()) return idle_ns < kLookNs ? idle_ns : kLookNs;
   switch (request) {
@@ -122,7 +123,36 @@ void FreezeAgent::drain_wake() {
   raw_syscall(SYS_read, s_.wake.get(), as_arg(&events), sizeof events);
 }
 
-// Nobody has asked: an extent at a time, no more than half of the time, and not while a thread waits for something.
+// Nobody has asked for anything.
+uint64_t FreezeAgent::work_between(uint64_t idle_ns) {
+  if (s_.wants_merging) {
+    const uint64_t now = s_.clock.now_ns();
+    if (now >= merge_at_ns_) return merge(), 0;
+    if (merge_at_ns_ - now < idle_ns) idle_ns = merge_at_ns_ - now;
+  }
+  return s_.share.cleans_ahead() ? clean_between(idle_ns) : idle_ns;
+}
+
+// A part of the time, so that threads that wait have their turn.
+void FreezeAgent::merge() {
+  const uint64_t until = s_.clock.now_ns() + kCleanNs;
+  s_.merging_fails = !take_buffer();
+  if (s_.merging_fails) return void(merge_at_ns_ = until + kMergeFailedNs);
+  Locked<FutexLock> locked(s_.lock);
+  do {
+    if (!s_.pager.merge_step(merge_walk_, buffer_)) continue;
+    const Pager::MergeWalk ended = merge_walk_;
+    merge_walk_ = {};
+    if (ended.layer >= 0 && !ended.left_out) continue;
+    s_.merging_fails = ended.layer < 0;
+    if (s_.merging_fails) s_.store.keep_no_layer();
+    merge_at_ns_ = until + (s_.merging_fails ? kMergeFailedNs : kCleanNs);
+    return;
+  } while (s_.store.wants_merging() && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
+  if (!s_.store.wants_merging() && !s_.share.cleans_ahead()) drop_buffer();
+}
+
+// An extent at a time, no more than half of the time, and not while a thread waits for something.
 uint64_t FreezeAgent::clean_between(uint64_t idle_ns) {
   const uint64_t start = s_.clock.now_ns();
   const auto sleep_until_next = [&](uint64_t now) {

@@ -25,6 +25,8 @@ class FreezeAgent {
   void drop_buffer();
   void drain_wake();
   bool take_buffer();
+  uint64_t work_between(uint64_t idle_ns);
+  void merge();
   uint64_t clean_between(uint64_t idle_ns);
   bool clean();
   void hold();
@@ -44,6 +46,8 @@ class FreezeAgent {
   bool asked_ = false;
   bool asked_to_clean_ = false;  // `walk_` is what is asked for, not one of ours
   char* buffer_ = nullptr;       // of one extent, while a snapshot is made or something is cleaned ahead
+  Pager::MergeWalk merge_walk_{};
+  uint64_t merge_at_ns_ = 0;
   uint64_t next_ns_ = 0;         // when to clean ahead again
   uint64_t pause_ns_ = 0;        // after a walk that found nothing
 };

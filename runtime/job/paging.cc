@@ -80,8 +80,11 @@ uint64_t round(State& s, CpuCount& count) {
   Budget::raise(s.job.control().peak_own_bytes, own.count);
   s.round.fetch_add(1);
   if (s.settling.load()) futex_wake(s.round, INT_MAX);
+  s.wants_merging = s.store.wants_merging();
   if (!parking) return s.pager.idle_ns();
-  if (!s.pager.drained()) return kParkRetryNs;
+  // The fork takes another layer, and so may the next ones soon.
+  const bool no_layer = s.store.nearly_crowded() && !s.merging_fails;
+  if (!s.pager.drained() || no_layer) return no_layer ? 0 : kParkRetryNs;
   s.park.store(2);
   futex_wake(s.park, INT_MAX);
   return 0;

@@ -63,6 +63,8 @@ struct State {
   std::atomic<uint32_t> settling{0};  // hooks that wait for `round`
   std::atomic<uint32_t> park{0};      // 0 run, 1 asked to park, 2 parked
   std::atomic<uint32_t> forker{0};    // thread that forks; parked, the pager answers its faults only
+  bool wants_merging = false;         // the store does; of the last round, for the pager's thread
+  bool merging_fails = false;         // nothing can be merged now: a fork need not wait for it
   uint64_t store_bytes_seen = 0;      // what the job's sum has of our store
   std::atomic<uint32_t> opened{0};    // 0 starting, 1 running, else errno + 1
 };

@@ -139,6 +139,16 @@ class Pager {
   // Instead of take_back(), with the program running: all that was managed is its own memory now.
   void let_all_go();
 
+  // --- merging (merge.cc), by the pager's thread --------------------------------------------------------------------
+  struct MergeWalk {
+    int layer = -1;  // that is emptied
+    Address next{};
+    bool left_out = false;
+  };
+  // Moves what one more extent has in the store's smallest sealed layer to the one that is written to; `buffer` as for
+  // clean_ahead(). True when the layer is empty, or cannot be emptied now: `walk` is to begin anew then.
+  bool merge_step(MergeWalk& walk, char* buffer);
+
   Bytes own_bytes() const { return arena_.used(); }
 
  private:
@@ -168,6 +178,9 @@ class Pager {
   bool is_calm(Extent& e);
   static PageSet around_write(const Extent& e, unsigned i);
   void written(Extent& e, unsigned i);
+
+  // merge.cc
+  bool merge(Extent& e, const StoreEntry& from, char* buffer);
 
   // freeze.cc
   static PageSet kept(const Extent& e);

@@ -211,6 +211,32 @@ Errno Store::open_files(const char* folder, bool mapping) {
   return {};
 }
 
+unsigned Store::own_layers() const {
+  unsigned n = 0;
+  for (const Layer& layer : layers_) n += layer.used && !layer.inherited;
+  return n;
+}
+
+int Store::smallest_sealed() const {
+  int found = -1;
+  for (unsigned i = 0; i < kMaxLayers; ++i) {
+    const Layer& layer = layers_[i];
+    if (!layer.used || !layer.sealed || layer.kept) continue;
+    if (found < 0 || layer.areas_live < layers_[found].areas_live) found = static_cast<int>(i);
+  }
+  return found;
+}
+
+void Store::keep_no_layer() {
+  for (Layer& layer : layers_) layer.kept = false;
+}
+
+StoreEntry* Store::entry_in(Extent& e, unsigned layer) {
+  for (StoreEntry* s = e.store; s; s = s->below)
+    if (s->layer == layer) return s;
+  return nullptr;
+}
+
 void Store::become_child() {
   for (Layer& layer : layers_) layer.inherited = layer.used;
   areas_ = 0;

@@ -34,7 +34,7 @@ struct SlotPlace {
 
 class Store {
  public:
-  static constexpr unsigned kMaxLayers = 200;
+  static constexpr unsigned kMaxLayers = 200, kManyLayers = 64;
 
   constexpr Store(Arena& arena, TierFiles& files) : arena_(arena), files_(files) {}
 
@@ -76,6 +76,17 @@ class Store {
 
   // Whether every layer is used up: nothing can be written after the next seal().
   bool crowded() const { return layers_in_use_ >= kMaxLayers; }
+  // Whether some of the layers should be merged: what is inherited is left alone for as long as it can be.
+  bool wants_merging() const { return own_layers() >= kManyLayers || nearly_crowded(); }
+  bool nearly_crowded() const { return layers_in_use_ >= kMaxLayers - kMaxLayers / 5; }
+  // The sealed layer that holds the least, of those that may be merged; -1 if there is none.
+  int smallest_sealed() const;
+  bool is_layer(unsigned layer) const { return layers_[layer].used; }
+  // It could not be emptied, and is not to be tried again before keep_no_layer().
+  void keep_layer(unsigned layer) { layers_[layer].kept = true; }
+  void keep_no_layer();
+  // What the extent has in that layer; null if nothing.
+  static StoreEntry* entry_in(Extent& e, unsigned layer);
 
   // On byte-addressable tiers: `bytes` into, or from, the slots from `place` on. Errors: as TierFiles::write() and
   // read().
@@ -93,6 +104,7 @@ class Store {
     uint64_t name = 0;  // of name_files()
     bool sealed = false;
     bool inherited = false;  // made by a process that this one was forked from
+    bool kept = false;       // not to be merged
     char* mapped = nullptr;
     uint32_t areas_made = 0;      // ever, in the file
     uint32_t areas_reserved = 0;  // space promised by the file system
@@ -101,6 +113,7 @@ class Store {
 
   Result<uint32_t> new_area(Layer& layer);
   Result<unsigned> top_layer();
+  unsigned own_layers() const;
   void release_entry(Extent& e, StoreEntry** link);
   void close_if_empty(unsigned layer);
   void close_file(Layer& layer);

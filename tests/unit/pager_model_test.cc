@@ -41,6 +41,7 @@ class Model {
     if (what < 994) return change_budget();
     if (what < 998) return clean();
     if (what == 998 && !pick(4)) return snapshot();
+    if (what == 999) return merge();
   }
 
   // Everything works again: whatever the program wrote is there.
@@ -247,11 +248,19 @@ class Model {
       }
     w.check();
   }
+  // What an old layer has left moves to the newest one.
+  void merge() {
+    for (unsigned n = 1 + pick(6); n; --n)
+      if (w.pager.merge_step(merge_walk_, w.buffer)) merge_walk_ = {};
+    if (!pick(10)) w.store.keep_no_layer();
+    w.check();
+  }
   // The process is frozen, and goes on or is restored. Threads that wait do so in system calls.
   void snapshot() {
     if (errors_ || ++snapshots_ > 40) return;
     const Errno refused = w.seal(pick(2));
     walk_ = {};
+    merge_walk_ = {};
     if (!refused) return w.take_back();
     const bool lost = w.k.pages.poisoned() != 0;
     ASSERT_TRUE(refused.value == EIO && lost) << "refused with " << refused.value;
@@ -303,6 +312,7 @@ class Model {
   uint64_t last_value_ = 0;
   unsigned errors_ = 0, moves_ = 0, snapshots_ = 0;
   Pager::CleanWalk walk_{};
+  Pager::MergeWalk merge_walk_{};
 };
 
 struct Kind {
