@@ -48,8 +48,8 @@ class FreezeAgent {
   char* buffer_ = nullptr;       // of one extent, while a snapshot is made or something is cleaned ahead
   Pager::MergeWalk merge_walk_{};
   uint64_t merge_at_ns_ = 0;
-  uint64_t next_ns_ = 0;         // when to clean ahead again
-  uint64_t pause_ns_ = 0;        // after a walk that found nothing
+  uint64_t next_ns_ = 0;   // when to clean ahead again
+  uint64_t pause_ns_ = 0;  // after a walk that found nothing
 };
 
 }  // namespace ebb
