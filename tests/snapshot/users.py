@@ -183,7 +183,7 @@ if os.geteuid() != 0 or not shutil.which("setpriv"):
     print("SKIP: needs root and setpriv, to be several users")
     job.finish(77)
 job.require_criu()
-if as_user("--version").returncode != 0:
-    print(f"SKIP: {EBB} cannot be started by other users")
+if as_user("run", "-q", "--", "true").returncode != 0:
+    print(f"SKIP: {EBB} and its library cannot be used by other users")
     job.finish(77)
 job.run_all([without_privilege, by_root, changed_hands, paged_by_root, with_privilege], 100)
