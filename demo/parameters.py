@@ -9,8 +9,8 @@ import time
 import arms
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CELLS = 12_000
-BUDGET = 1152 << 20  # of the session under Ebbtide: less than it needs
+CELLS = 8_000
+BUDGET = 768 << 20  # of the session under Ebbtide: less than it needs
 VALUES = [100, 150, 200, 250, 300]  # genes
 TAG = "demo-parameters"
 

@@ -73,6 +73,8 @@ void FreezeAgent::answer(Freeze request, Errno error) {
 uint64_t FreezeAgent::step(uint64_t idle_ns) {
   // The thread that forks has the lock, and may touch what is cold: nothing here may wait for it.
   if (s_.park.load() == 2) return idle_ns;
+  // It may wait for a layer to be free (round()), and whoever asks for something waits for it.
+  if (s_.park.load() == 1 && s_.wants_merging && s_.clock.now_ns() >= merge_at_ns_) merge();
   const Freeze request = page().request.load();
   if (request != Freeze::kNone || asked_) drain_wake();
   asked_ = request != Freeze::kNone;
@@ -149,7 +151,7 @@ void FreezeAgent::merge() {
     merge_at_ns_ = until + (s_.merging_fails ? kMergeFailedNs : kCleanNs);
     return;
   } while (s_.store.wants_merging() && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
-  if (!s_.store.wants_merging() && !s_.share.cleans_ahead()) drop_buffer();
+  if (!s_.store.wants_merging() && !s_.share.cleans_ahead() && !asked_to_clean_) drop_buffer();
 }
 
 // An extent at a time, no more than half of the time, and not while a thread waits for something.
