@@ -62,7 +62,9 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   const auto trim = [&] {
     if (!walk.calm_only && !store_.byte_addressable()) store_.trim(e);
   };
-  const PageSet pages = e.resident.minus(e.clean).minus(kept(e)).minus(e.lost);
+  PageSet pages = e.resident.minus(e.clean).minus(kept(e)).minus(e.lost);
+  // What a child has borrowed its parent cleans: each of many children would write all of it again.
+  if (walk.calm_only) pages.remove(e.borrowed);
   if (pages.none()) return trim(), false;
   const PageSet own = pages.minus(e.shared);  // the others are protected since the fork
   protect(e, own);
@@ -87,7 +89,7 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
 
 // Whether the extent has something to be cleaned, and was left alone for long enough.
 bool Pager::is_calm(Extent& e) {
-  if (e.armed && e.resident.minus(e.clean).none()) return false;
+  if (e.armed && e.resident.minus(e.clean).minus(e.borrowed).none()) return false;
   const PageSet here = e.armed ? e.resident : ops_.present(e.base, nullptr) & e.managed;
   return here.any() && e.calm.ripe(here.count(), now_ns_);
 }

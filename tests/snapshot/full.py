@@ -48,9 +48,15 @@ def mount():
 def fill(left):
     """All but so many bytes, now."""
     with open(FULL, "wb") as file:
-        free = os.statvfs(SMALL).f_bavail * os.statvfs(SMALL).f_frsize - left
-        if free > 0:
-            os.posix_fallocate(file.fileno(), 0, free)
+        for last in [False] * 100 + [True]:
+            free = os.statvfs(SMALL).f_bavail * os.statvfs(SMALL).f_frsize - left
+            try:
+                if free > 0:
+                    os.posix_fallocate(file.fileno(), 0, free)
+                return
+            except OSError as error:  # somebody took of it meanwhile, what is persisted in the background too
+                if error.errno != errno.ENOSPC or last:
+                    raise
 
 
 def empty():

@@ -112,6 +112,22 @@ TEST_P(PagerCleanTest, AJobThatFitsIsNotWatchedBeforeItIsCleaned) {
   EXPECT_EQ(w.k.pages.touch(page(a, 600), true), Touch::kDone) << "nothing of it was touched: no need to watch it";
 }
 
+TEST_P(PagerCleanTest, WhatAChildHasBorrowedIsItsParentsToClean) {
+  const AddressRange a = w.add({1024});
+  w.write_all(a, 1);
+  w.become_child();
+  (void)walk(true);
+  wait(2 * Calm::kShortNs);
+  EXPECT_EQ(walk(true), 0u);
+  w.write_all({a.begin, page(a, 512)}, 5000);  // its own now
+  (void)walk(true);
+  wait(2 * Calm::kShortNs);
+  EXPECT_EQ(walk(true), 512u);
+  ASSERT_FALSE(w.seal());
+  w.take_back();
+  for (uint64_t i = 0; i < 1024; ++i) w.expect(page(a, i), i < 512 ? 5000 + i : i + 1);
+}
+
 TEST_P(PagerCleanTest, WhatDoesNotFitIsWatchedFromTheStart) {
   w.control->clean_ahead.store(1);
   (void)w.add({3072});
