@@ -68,8 +68,8 @@ def _by_copies(folder, work, environment, tell):
     environment = {**environment, "EBB_SNAPSHOTS": os.path.join(work, "snapshots")}
     script = os.path.join(HERE, "session.R")
     tell("snapshot: load the counts")
-    first = _session([arms.EBB, "run", "-q", "-d", str(BUDGET) + "B", "-s", f"file:{work}", "--name", TAG, "--clean-ahead", "--", "Rscript", script,
-                      folder, str(CELLS)], environment)
+    first = _session([arms.EBB, "run", "-q", "-d", str(BUDGET) + "B", "-s", f"file:{work}", "--name", TAG, "--clean-ahead", "--",
+                      "Rscript", script, folder, str(CELLS)], environment)
     _answer(first, "loaded")
     tell("snapshot: freeze")
     start = time.monotonic()

@@ -11,6 +11,7 @@
 
 #include "snapshot/criu_log.h"
 #include "snapshot/criu_process.h"
+#include "snapshot/process_tree.h"
 #include "tools/console.h"
 #include "tools/system_files.h"
 
@@ -32,7 +33,7 @@ std::string ask_criu(const std::vector<std::string>& arguments, int* code) {
   CriuStart start;
   start.arguments = arguments;
   start.output = work.path() + "/output";
-  const int status = wait_criu(start_criu(start));
+  const int status = wait_for_end(start_criu(start));
   *code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return tools::SystemFiles().read(start.output).value_or("");
 }

@@ -191,7 +191,7 @@ DumpStatistics dump(const DumpRequest& request) {
     question.answer(refusal ? kStop : kGo);
   }
   failure_point("answered");
-  const int status = wait_criu(child);
+  const int status = wait_for_end(child);
   failure_point("criu ended");
   if (refusal) std::rethrow_exception(refusal);
   // Where the end of the tree ends its PID namespace, CRIU is killed with it, its work done.

@@ -50,6 +50,8 @@ constexpr Meaning kMeanings[] = {
     {R"(File (\S+) has bad mode (\S+) \(expect (\S+)\))", "the permissions of $1 changed"},
     {R"(File (\S+) has bad build-ID.*)", "$1 is another build than it was"},
     {R"(Can't open file (\S+).*: No such file or directory)", "$1 is missing"},
+    {R"(Can't open file (.+) on restore: Too many open files)",
+     "cannot open $1: too many open files; raise their limit (ulimit -Hn, or root with CAP_SYS_RESOURCE)"},
     {R"(Can't open file (.+) on restore: (.*))", "cannot open $1: $2"},
     {R"(Can't fork for (\d+): File exists)", "PID $1 is in use"},
     {R"(Pid (\d+) do not match expected)", "the PIDs of the job are in use"},
@@ -61,9 +63,8 @@ constexpr Meaning kMeanings[] = {
     {R"(File lock.*|Some file locks are hold by dumping tasks)", "the job holds file locks that CRIU cannot store"},
     {R"(vdso|vDSO)", "this CRIU cannot read this kernel's vDSO: it takes CRIU 4.1 or newer"},
     {R"(Can't get rlimit \d+: Operation not permitted)",
-     "a process of the job runs as another user; to read its limits takes CAP_SYS_RESOURCE, which root of a container "
-     "may "
-     "not have (docker run --cap-add SYS_RESOURCE)"},
+     "a process of the job runs as another user; to read its limits takes CAP_SYS_RESOURCE, which root of a "
+     "container may not have (docker run --cap-add SYS_RESOURCE)"},
     {R"(Unable to drop capability)",
      "the job may never have some capabilities (its bounding set), and to restore that takes root or CAP_SETPCAP"},
     {R"(CAP_|Operation not permitted.*(prctl|caps|ns)|You need to be root)",

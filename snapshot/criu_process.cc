@@ -17,6 +17,7 @@
 #include "snapshot/criu.h"
 #include "snapshot/criu_log.h"
 #include "snapshot/image.h"
+#include "snapshot/process_tree.h"
 #include "tools/console.h"
 #include "tools/system_files.h"
 
@@ -72,7 +73,7 @@ void enter_namespaces(const std::vector<tools::Fd>& namespaces) {
   const pid_t inside = fork();
   if (inside < 0) give_up("cannot start a process");
   if (inside == 0) return;
-  const int status = wait_criu(inside);
+  const int status = wait_for_end(inside);
   _exit(WIFEXITED(status) ? WEXITSTATUS(status) : kCannotStart);
 }
 
@@ -129,13 +130,6 @@ pid_t start_criu(const CriuStart& start) {
   if (!namespaces.empty()) enter_namespaces(namespaces);
   execve(arguments[0], arguments.data(), variables.data());
   give_up(program.c_str());
-}
-
-int wait_criu(pid_t child) {
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
 }
 
 std::vector<std::string> common_options(const std::string& action, const std::string& log) {

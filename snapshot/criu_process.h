@@ -35,10 +35,9 @@ struct CriuStart {
   pid_t namespaces_of = 0;               // run in the PID, mount, IPC and UTS namespaces of this process
 };
 
-// Starts CRIU as a child of this process and returns its PID. Failure when there is no CRIU or no process.
+// Starts CRIU as a child of this process and returns its PID, for wait_for_end(). Failure when there is no CRIU or no
+// process.
 pid_t start_criu(const CriuStart& start);
-// Waits for that child; its status as of waitpid.
-int wait_criu(pid_t child);
 
 // The options that every dump and restore gets.
 std::vector<std::string> common_options(const std::string& action, const std::string& log);

@@ -110,7 +110,7 @@ Restored restore(const RestoreRequest& request) {
     WorkFolder work;
     const CriuStart start = restore_start(request, work.path());
     failure_point("start criu");
-    const int status = wait_criu(start_criu(start));
+    const int status = wait_for_end(start_criu(start));
     failure_point("criu ended");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
       if (!request.paged.empty()) thaw(pids_of(processes), request.paged, request.heap, request.prefetch);

@@ -120,9 +120,7 @@ void in_own_process(const std::function<void()>& work) {
   char part[256];
   for (ssize_t n; (n = read(reading.get(), part, sizeof part)) > 0 || (n < 0 && errno == EINTR);)
     if (n > 0) text.append(part, static_cast<size_t>(n));
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = wait_for_end(child);
   if (text.empty() && status != 0) text = "the process that takes the heaps back was killed, and the job with it";
   if (!text.empty()) throw Failure(text);
 }

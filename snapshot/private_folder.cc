@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <cerrno>
 
+#include "snapshot/process_tree.h"
 #include "tools/console.h"
 #include "tools/system_files.h"
 
@@ -44,9 +45,7 @@ void tar(const char* direction, const std::string& file, const std::string& fold
   pid_t child = 0;
   const int error = posix_spawnp(&child, words[0], nullptr, nullptr, const_cast<char**>(words), environ);
   if (error != 0) throw Failure(fmt::format("cannot start tar: {}", error_text(error)));
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = wait_for_end(child);
   if (status != 0) throw Failure(fmt::format("cannot {} {} with {}", direction + 2, folder, file));
 }
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
@@ -111,6 +112,18 @@ bool has_foreign_session(pid_t pid) {
 char process_state(pid_t pid) {
   const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), "State").value_or("");
   return text.empty() ? '\0' : text[0];
+}
+
+std::vector<std::string> stat_words(const std::string& folder) {
+  const auto text = SystemFiles().read(folder + "/stat").value_or("");
+  return tools::split(text.substr(std::min(text.rfind(')') + 1, text.size())), ' ');
+}
+
+int wait_for_end(pid_t child) {
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
 }
 
 ProcessTree read_tree(pid_t root) {

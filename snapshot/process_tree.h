@@ -45,6 +45,13 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<
 // 'R', 'S', 'T', 'Z' ... of a process or thread as /proc has it; 0 when it does not exist.
 char process_state(pid_t pid);
 
+// The words of /proc/.../stat behind the name, which may hold blanks; `folder` is that of a process or a thread. Empty
+// when it does not exist.
+std::vector<std::string> stat_words(const std::string& folder);
+
+// Waits for the end of a child; its status as of waitpid(2).
+int wait_for_end(pid_t child);
+
 // Its session was made in a PID namespace around its own, as happens to what `nsenter` and some containers start: it
 // has no number here, and CRIU can neither store nor make such a session.
 bool has_foreign_session(pid_t pid);

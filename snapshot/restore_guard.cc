@@ -19,6 +19,7 @@
 #include <set>
 #include <thread>
 
+#include "snapshot/process_tree.h"
 #include "tools/console.h"
 #include "tools/system_files.h"
 
@@ -39,10 +40,8 @@ struct Seen {
 };
 
 Seen look_at(pid_t pid) {
-  // After the name, which may hold blanks.
   constexpr size_t kState = 0, kParent = 1, kStarted = 19;
-  const auto text = SystemFiles().read(fmt::format("/proc/{}/stat", pid)).value_or("");
-  const auto words = tools::split(text.substr(std::min(text.rfind(')') + 1, text.size())), ' ');
+  const auto words = stat_words(fmt::format("/proc/{}", pid));
   if (words.size() <= kStarted) return {};
   return {words[kState][0], std::atoi(words[kParent].c_str()), std::strtoull(words[kStarted].c_str(), nullptr, 10)};
 }
@@ -137,8 +136,7 @@ RestoreGuard::RestoreGuard(const std::string& images, const std::vector<StoredPr
 
 void RestoreGuard::end_half_restored() {
   end_all(processes_, getpid(), since_);
-  while (waitpid(processes_.at(0).pid, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  wait_for_end(processes_.at(0).pid);
 }
 
 void RestoreGuard::release() {
@@ -146,8 +144,7 @@ void RestoreGuard::release() {
   constexpr char kReleased = 'r';
   while (send(release_.get(), &kReleased, 1, MSG_NOSIGNAL) < 0 && errno == EINTR) {
   }
-  while (waitpid(guard_, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  wait_for_end(guard_);
   guard_ = 0;
   lock_.reset();
 }

@@ -43,10 +43,9 @@ bool has_ended(pid_t thread) {
 
 // The kernel's own threads for io_uring are listed with the program's, cannot be traced, and run no code of it.
 bool is_io_worker(pid_t thread) {
-  constexpr size_t kFlags = 6;  // after the name, which may hold blanks
+  constexpr size_t kFlags = 6;
   constexpr uint64_t kIoWorker = 0x10;
-  const auto text = SystemFiles().read(fmt::format("/proc/{}/stat", thread)).value_or("");
-  const auto words = tools::split(text.substr(std::min(text.rfind(')') + 1, text.size())), ' ');
+  const auto words = stat_words(fmt::format("/proc/{}", thread));
   return words.size() > kFlags && (std::strtoull(words[kFlags].c_str(), nullptr, 10) & kIoWorker) != 0;
 }
 

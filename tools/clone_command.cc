@@ -62,7 +62,6 @@ void sweep_scratch(const std::string& base) {
 std::string make_scratch(const std::string& first, const std::string& temporary) {
   for (const auto& base : {first, std::string("/var/tmp"), std::string("/tmp"), std::string("/dev/shm")}) {
     if (base.empty() || is_below(base, temporary)) continue;
-    sweep_scratch(base);
     std::string path = std::filesystem::absolute(base).string() + "/" + kScratchName + "XXXXXX";
     if (mkdtemp(path.data())) return path;
   }
@@ -95,8 +94,10 @@ class Clones {
     hold_signals();
     clones_.resize(static_cast<size_t>(request_.count));
     for (size_t i = 0; i < clones_.size(); ++i) start(&clones_[i], static_cast<int>(i) + 1);
+    const std::filesystem::path scratch = clones_[0].scratch;
     for (auto& clone : clones_) await(&clone);
     held_.in_use.reset();  // all of it has been read
+    sweep_scratch(scratch.parent_path());
     while (running() > 0) take_signal();
     for (auto& clone : clones_) tidy(&clone);
     return code_;

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "snapshot/criu.h"
+#include "snapshot/process_tree.h"
 #include "tools/console.h"
 #include "tools/doctor.h"
 
@@ -75,8 +76,7 @@ int try_namespaces() {
                              nullptr, nullptr, nullptr);
   if (child < 0) return errno;
   if (child == 0) _exit(0);
-  while (waitpid(static_cast<pid_t>(child), nullptr, 0) < 0 && errno == EINTR) {
-  }
+  snapshot::wait_for_end(static_cast<pid_t>(child));
   return 0;
 }
 

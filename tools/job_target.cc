@@ -49,11 +49,14 @@ pid_t parent_of(pid_t pid) {
   return static_cast<pid_t>(parse_number(text).value_or(0));
 }
 
-// The program that a front of ours runs: its only child.
+// The program that a front of ours runs: its only child, but for copies of itself that watch over a restore.
 std::optional<pid_t> program_behind(pid_t front) {
-  const auto children = split(SystemFiles().read(fmt::format("/proc/{0}/task/{0}/children", front)).value_or(""), ' ');
-  if (children.empty()) return std::nullopt;
-  return static_cast<pid_t>(parse_number(children[0]).value_or(0));
+  const auto text = SystemFiles().read(fmt::format("/proc/{0}/task/{0}/children", front)).value_or("");
+  for (const auto& word : split(text, ' ')) {
+    const auto child = static_cast<pid_t>(parse_number(word).value_or(0));
+    if (child > 0 && words_of(child) != words_of(front)) return child;
+  }
+  return std::nullopt;
 }
 
 // "" when it is not an `ebb run`.

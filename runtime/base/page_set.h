@@ -59,6 +59,16 @@ class PageSet {
     return n;
   }
   constexpr Pages pages() const { return {count()}; }
+  // How many runs for_each_run() finds.
+  constexpr unsigned runs() const {
+    unsigned n = 0;
+    uint64_t before = 0;  // the last page of the word before
+    for (auto w : words_) {
+      n += static_cast<unsigned>(std::popcount(w & ~(w << 1 | before)));
+      before = w >> 63;
+    }
+    return n;
+  }
 
   constexpr PageSet operator&(const PageSet& o) const {
     return zip(o, [](auto a, auto b) { return a & b; });

@@ -193,6 +193,7 @@ bool FreezeAgent::clean() {
     asked_to_clean_ = true;
     walk_ = {};
     walks_ = 0;
+    gather_next_ = {};
   }
   page().todo.store(s_.job.slot().managed.load());
   const uint64_t until = s_.clock.now_ns() + kCleanNs;
@@ -207,10 +208,22 @@ bool FreezeAgent::clean() {
     walk_ = {};  // the program has written meanwhile
     return true;
   }
-  if (!over) return true;
+  if (!over || (!walk_.error && !gather())) return true;
   if (walk_.error) drop_buffer();
   answer(Freeze::kClean, walk_.error);
   return false;
+}
+
+// False while there is more to do.
+bool FreezeAgent::gather() {
+  const uint64_t until = s_.clock.now_ns() + kCleanNs;
+  Locked<FutexLock> locked(s_.lock);
+  if (gather_next_ == Address{}) most_pieces_ = s_.pager.most_pieces();
+  if (most_pieces_ >= kPagesPerExtent) return true;
+  bool over = false;
+  do over = s_.pager.gather_step(gather_next_, most_pieces_, buffer_);
+  while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
+  return over;
 }
 
 // Under both locks from here on.
@@ -264,14 +277,17 @@ bool FreezeAgent::seal() {
 }
 
 Errno FreezeAgent::write_all() {
-  while (s_.pager.want_kept()) {
-    s_.pager.step();
-    s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), s_.pager.idle_ns());
+  // What was read ahead and has to be at home is cold again when all is drained.
+  for (unsigned tries = 0; tries < 8 && (s_.pager.want_kept() || tries == 0); ++tries) {
+    while (s_.pager.want_kept()) {
+      s_.pager.step();
+      s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), s_.pager.idle_ns());
+    }
+    s_.pager.set_draining(true);
+    for (s_.pager.step(); !s_.pager.drained(); s_.pager.step())
+      s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), kForkRetryNs);
+    s_.pager.set_draining(false);
   }
-  s_.pager.set_draining(true);
-  for (s_.pager.step(); !s_.pager.drained(); s_.pager.step())
-    s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), kForkRetryNs);
-  s_.pager.set_draining(false);
   return s_.pager.store_all(buffer_);
 }
 

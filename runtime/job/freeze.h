@@ -29,6 +29,7 @@ class FreezeAgent {
   void merge();
   uint64_t clean_between(uint64_t idle_ns);
   bool clean();
+  bool gather();
   void hold();
   bool seal();
   Errno write_all();
@@ -48,6 +49,8 @@ class FreezeAgent {
   char* buffer_ = nullptr;       // of one extent, while a snapshot is made or something is cleaned ahead
   Pager::MergeWalk merge_walk_{};
   uint64_t merge_at_ns_ = 0;
+  Address gather_next_{};
+  unsigned most_pieces_ = 0;
   uint64_t next_ns_ = 0;   // when to clean ahead again
   uint64_t pause_ns_ = 0;  // after a walk that found nothing
 };

@@ -14,27 +14,20 @@ namespace ebb {
 // Makes the store hold `pages`, all resident, as they are now; what is zero it need not hold. `buffer` has room for an
 // extent.
 Errno Pager::store_resident(Extent& e, const PageSet& pages, char* buffer, Cache cache) {
-  PageSet zero, dirty;
+  Compared seen;
   pages.for_each_run([&](PageRun run) {
-    char* page = buffer + run.first * kPageSize;
+    char* const page = buffer + run.first * kPageSize;
     ops_.peek(page, e.page(run.first), Bytes{run.count * kPageSize});
-    for (unsigned i = run.first; i < run.end(); ++i, page += kPageSize) {
-      if (is_zero_page(page)) {
-        zero.set(i);
-        continue;
-      }
-      content_[i] = hash_page(page, 0);
-      if (!e.stored.test(i) || bound_to(content_[i], store_.place(e, i).seed) != e.hashes[i]) dirty.set(i);
-    }
+    compare(e, run, page, seen);
   });
-  store_.forget(e, zero & e.stored);
+  const PageSet& dirty = seen.changed;
+  store_.forget(e, seen.zero & e.stored);
   if (dirty.none()) return {};
   const auto entry = store_.writable(e);
   if (!entry.ok()) return entry.error();
   if (!hashes(e)) return {ENOMEM};
   for (PageRun run = dirty.next_run(0); !run.empty(); run = dirty.next_run(run.end())) {
-    for (unsigned i = run.first; i < run.end(); ++i)
-      e.hashes[i] = bound_to(content_[i], store_.place_in(*entry.value(), i).seed);
+    bind_hashes(e, *entry.value(), run);
     const uint64_t bytes = run.count * kPageSize;
     const SlotPlace place = store_.place_in(*entry.value(), run.first);
     if (const Errno failed = store_.copy_out(place, buffer + run.first * kPageSize, bytes, cache)) {

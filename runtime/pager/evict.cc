@@ -151,27 +151,17 @@ bool Pager::evict_aside(Extent& e) {
   }
   if (e.away == Away::kLimbo && !e.urgent) probed(false);
   const PageSet pages = e.aside.minus(e.writing);
-  PageSet dropped = pages & e.pristine, dirty;
+  PageSet dropped = pages & e.pristine;
   const PageSet samples = e.sample & pages;
   if (!e.read_ahead) neighbours_.dropped((samples & e.pristine).count());
   in_use_.dropped(samples.minus(e.pristine).count());
   e.sample.remove(samples);
-  PageSet zero;
+  Compared seen;
   pages.minus(dropped).for_each_run([&](PageRun run) {
-    view(e, run, [&](PageRun part, const char* page) {
-      for (unsigned i = part.first; i < part.end(); ++i, page += kPageSize) {
-        if (is_zero_page(page)) {
-          zero.set(i);
-          continue;
-        }
-        content_[i] = hash_page(page, 0);
-        if (e.stored.test(i) && bound_to(content_[i], store_.place(e, i).seed) == e.hashes[i])
-          dropped.set(i);
-        else
-          dirty.set(i);
-      }
-    });
+    view(e, run, [&](PageRun part, const char* contents) { compare(e, part, contents, seen); });
   });
+  dropped |= seen.stored;
+  const PageSet &zero = seen.zero, &dirty = seen.changed;
   // What was given and is still zero was not used; what is written for the first time was.
   fresh_.judged(dirty.minus(e.stored).count(), zero.minus(e.stored).count());
   store_.forget(e, zero);
@@ -215,8 +205,7 @@ bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
   const SlotPlace place = store_.place_in(entry, piece.first);
   const PageSet pages = PageSet::of(piece);
   if (!store_.byte_addressable() && writes_ >= kMaxWrites) return false;
-  for (unsigned i = piece.first; i < piece.end(); ++i)
-    e.hashes[i] = bound_to(content_[i], store_.place_in(entry, i).seed);
+  bind_hashes(e, entry, piece);
   const uint64_t bytes = uint64_t{piece.count} * kPageSize;
   if (store_.byte_addressable()) {
     Errno failed{};

@@ -1,10 +1,17 @@
 // Merging: each fork and each snapshot seals the store, so a process that does so again and again has ever more layers,
-// a file and a descriptor each. What little an old one still holds moves to the layer that is written to. Rules: see
-// pager.h.
+// a file and a descriptor each. What little an old one still holds moves to the layer that is written to.
+//
+// Gathering: a page here and there that was written between two snapshots cuts an extent into pieces of different
+// files. Where there are too many the extent moves as a whole. Rules: see pager.h.
 #include "base/check.h"
 #include "pager/pager.h"
 
 namespace ebb {
+namespace {
+// Of all extents together. A process can have 65,530 mappings (vm.max_map_count, as it comes), and CRIU opens a file
+// for each of ours that is of another file than the one before: half of what services often may have open.
+constexpr uint64_t kFewPieces = 8192, kMostPieces = 16384;
+}  // namespace
 
 bool Pager::merge_step(MergeWalk& walk, char* buffer) {
   if (walk.layer < 0) {
@@ -34,20 +41,12 @@ bool Pager::merge_step(MergeWalk& walk, char* buffer) {
 // when it is asked for. False when not all could be moved.
 bool Pager::merge(Extent& e, const StoreEntry& from, char* buffer) {
   const PageSet pages = from.valid;
-  bool all = true;
-  PageSet good;
+  Compared seen;
   pages.for_each_run([&](PageRun run) {
-    const SlotPlace place = store_.place_in(from, run.first);
-    char* page = buffer + run.first * kPageSize;
-    if (store_.copy_in(place, page, run.count * kPageSize)) return void(all = false);
-    for (unsigned i = run.first; i < run.end(); ++i, page += kPageSize) {
-      content_[i] = hash_page(page, 0);
-      if (bound_to(content_[i], store_.place_in(from, i).seed) == e.hashes[i])
-        good.set(i);
-      else
-        all = false;
-    }
+    char* const page = buffer + run.first * kPageSize;
+    if (!store_.copy_in(store_.place_in(from, run.first), page, run.count * kPageSize)) compare(e, run, page, seen);
   });
+  const PageSet& good = seen.stored;
   if (good.none()) return false;
   const auto entry = store_.writable(e);
   if (!entry.ok()) return false;
@@ -55,14 +54,48 @@ bool Pager::merge(Extent& e, const StoreEntry& from, char* buffer) {
   PageSet moved;
   good.for_each_run([&](PageRun run) {
     const SlotPlace place = store_.place_in(*entry.value(), run.first);
-    if (store_.copy_out(place, buffer + run.first * kPageSize, run.count * kPageSize, Cache::kPast))
-      return void(all = false);
-    for (unsigned i = run.first; i < run.end(); ++i)
-      e.hashes[i] = bound_to(content_[i], store_.place_in(*entry.value(), i).seed);
+    if (store_.copy_out(place, buffer + run.first * kPageSize, run.count * kPageSize, Cache::kPast)) return;
+    bind_hashes(e, *entry.value(), run);
     moved.set(run);
   });
   if (moved.any()) store_.commit(e, *entry.value(), moved);
-  return all;
+  return moved == pages;
+}
+
+// What it would lose if it were gathered.
+unsigned Pager::spare_pieces(const Extent& e) {
+  const PageSet files = given(e);
+  return Store::pieces(e, files) - files.runs();
+}
+
+unsigned Pager::most_pieces() {
+  uint64_t all = 0, extents = 0;
+  uint32_t having[kPagesPerExtent + 1] = {};  // so many of them
+  table_.for_all([&](Extent& e) {
+    if (!e.store) return;
+    const unsigned n = spare_pieces(e);
+    ++extents;
+    ++having[n];
+    all += n;
+  });
+  uint64_t limit = 4 * extents;
+  if (limit < kFewPieces) limit = kFewPieces;
+  if (limit > kMostPieces) limit = kMostPieces;
+  unsigned most = kPagesPerExtent;
+  if (all <= limit) return most;
+  // Down to a half, so that the next snapshots need not do so again.
+  for (; most > 0 && all > limit / 2; --most) all -= uint64_t{most} * having[most];
+  return most;
+}
+
+bool Pager::gather_step(Address& next, unsigned most, char* buffer) {
+  Extent* const e = table_.next(next);
+  if (!e) return true;
+  next = e->base + kExtentSize;
+  if (!e->store || e->transfers || e->frozen || e->slot != kNoSlot || spare_pieces(*e) <= most) return false;
+  while (StoreEntry* const entry = store_.sealed_entry(*e))
+    if (!merge(*e, *entry, buffer)) break;  // it stays in pieces
+  return false;
 }
 
 }  // namespace ebb

@@ -148,6 +148,12 @@ class Pager {
   // Moves what one more extent has in the store's smallest sealed layer to the one that is written to; `buffer` as for
   // clean_ahead(). True when the layer is empty, or cannot be emptied now: `walk` is to begin anew then.
   bool merge_step(MergeWalk& walk, char* buffer);
+  // For snapshots: what extents have in many pieces of many layers costs a mapping each, and a descriptor to restore
+  // it. How many more of them than it has to have an extent may have, so that all of them together stay below what a
+  // process can have.
+  unsigned most_pieces();
+  // Puts together what one more extent has in more pieces than that. True when the walk from `next` on is over.
+  bool gather_step(Address& next, unsigned most, char* buffer);
 
   Bytes own_bytes() const { return arena_.used(); }
 
@@ -181,6 +187,7 @@ class Pager {
 
   // merge.cc
   bool merge(Extent& e, const StoreEntry& from, char* buffer);
+  unsigned spare_pieces(const Extent& e);
 
   // freeze.cc
   static PageSet kept(const Extent& e);
@@ -246,6 +253,11 @@ class Pager {
   void reap();
   void finish_alone(Transfer& t, int32_t result);
   void verify(const Extent& e, PageRun run, PageSet& good);
+  struct Compared {
+    PageSet zero, stored, changed;  // zero; as the store has them; neither
+  };
+  void compare(const Extent& e, PageRun run, const char* page, Compared& out);
+  void bind_hashes(Extent& e, const StoreEntry& entry, PageRun run);
   void finish_read(Transfer& t, int32_t result);
   void lost_page(Extent& e, unsigned i, const char* why);
   void finish_write(Transfer& t, int32_t result);
@@ -310,7 +322,7 @@ class Pager {
   char* scratch_ = nullptr;                 // kScratchPages, for view()
   char* alone_ = nullptr;                   // kAlone pages
   uint64_t alone_free_ = 0;                 // a bit for each that is not in use
-  PageHash content_[kPagesPerExtent] = {};  // hashes with seed 0, from evict_aside() to its write_piece()
+  PageHash content_[kPagesPerExtent] = {};  // hashes with seed 0, from compare() to bind_hashes()
 
   unsigned transfers_ = 0, reads_ = 0, writes_ = 0;
   Pages leaving_{};      // pages whose write is under way

@@ -108,6 +108,24 @@ void Pager::verify(const Extent& e, PageRun run, PageSet& good) {
   });
 }
 
+// What a run of pages, to be read at `page`, is to the store. Their hashes are kept in content_.
+void Pager::compare(const Extent& e, PageRun run, const char* page, Compared& out) {
+  for (unsigned i = run.first; i < run.end(); ++i, page += kPageSize) {
+    if (is_zero_page(page)) {
+      out.zero.set(i);
+      continue;
+    }
+    content_[i] = hash_page(page, 0);
+    const bool same = e.stored.test(i) && bound_to(content_[i], store_.place(e, i).seed) == e.hashes[i];
+    (same ? out.stored : out.changed).set(i);
+  }
+}
+
+// What compare() has seen is, or will be, what the entry holds of `run`.
+void Pager::bind_hashes(Extent& e, const StoreEntry& entry, PageRun run) {
+  for (unsigned i = run.first; i < run.end(); ++i) e.hashes[i] = bound_to(content_[i], store_.place_in(entry, i).seed);
+}
+
 void Pager::finish_read(Transfer& t, int32_t result) {
   if (t.alone) return finish_alone(t, result);
   Extent& e = *t.extent;

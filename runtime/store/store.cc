@@ -155,8 +155,9 @@ void Store::close_if_empty(unsigned at) {
   Layer& layer = layers_[at];
   if (!layer.sealed || layer.areas_live) return;
   close_file(layer);
-  layer = {};
   --layers_in_use_;
+  layers_inherited_ -= layer.inherited;
+  layer = {};
 }
 
 void Store::close_file(Layer& layer) {
@@ -211,12 +212,6 @@ Errno Store::open_files(const char* folder, bool mapping) {
   return {};
 }
 
-unsigned Store::own_layers() const {
-  unsigned n = 0;
-  for (const Layer& layer : layers_) n += layer.used && !layer.inherited;
-  return n;
-}
-
 int Store::smallest_sealed() const {
   int found = -1;
   for (unsigned i = 0; i < kMaxLayers; ++i) {
@@ -237,8 +232,21 @@ StoreEntry* Store::entry_in(Extent& e, unsigned layer) {
   return nullptr;
 }
 
+StoreEntry* Store::sealed_entry(Extent& e) const {
+  for (StoreEntry* s = e.store; s; s = s->below)
+    if (layers_[s->layer].sealed && s->valid.any()) return s;
+  return nullptr;
+}
+
+unsigned Store::pieces(const Extent& e, const PageSet& pages) {
+  unsigned n = 0;
+  for (const StoreEntry* s = e.store; s; s = s->below) n += (s->valid & pages).runs();
+  return n;
+}
+
 void Store::become_child() {
   for (Layer& layer : layers_) layer.inherited = layer.used;
+  layers_inherited_ = layers_in_use_;
   areas_ = 0;
 }
 

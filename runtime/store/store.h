@@ -87,6 +87,10 @@ class Store {
   void keep_no_layer();
   // What the extent has in that layer; null if nothing.
   static StoreEntry* entry_in(Extent& e, unsigned layer);
+  // Of what the extent has outside of the layer that is written to; null if nothing.
+  StoreEntry* sealed_entry(Extent& e) const;
+  // In how many runs of one file each `pages` of the extent lie.
+  static unsigned pieces(const Extent& e, const PageSet& pages);
 
   // On byte-addressable tiers: `bytes` into, or from, the slots from `place` on. Errors: as TierFiles::write() and
   // read().
@@ -113,7 +117,7 @@ class Store {
 
   Result<uint32_t> new_area(Layer& layer);
   Result<unsigned> top_layer();
-  unsigned own_layers() const;
+  unsigned own_layers() const { return layers_in_use_ - layers_inherited_; }
   void release_entry(Extent& e, StoreEntry** link);
   void close_if_empty(unsigned layer);
   void close_file(Layer& layer);
@@ -124,6 +128,7 @@ class Store {
   Layer layers_[kMaxLayers] = {};
   ArenaVector<uint32_t> free_areas_{arena_};  // of the writable layer
   unsigned layers_in_use_ = 0;
+  unsigned layers_inherited_ = 0;  // of these
   int top_ = -1;
   uint32_t areas_ = 0;
   bool byte_addressable_ = false;

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { kBlocks = 96, kForks = 420, kBlock = 1 << 20 };
+enum { kBlocks = 96, kForks = 240, kBlock = 1 << 20 };
 
 static uint64_t sum(unsigned char** blocks) {
   uint64_t all = 0;
@@ -23,8 +23,8 @@ int main(void) {
   }
   int bad = 0;
   for (int n = 0; n < kForks; ++n) {
-    // One page of every second block, the same one again after 512 forks only.
-    for (int i = n / 256 % 2; i < kBlocks; i += 2) blocks[i][(n % 256) * 4096 + 100] = (unsigned char)(n + i);
+    // One page of every second block, never the same one again.
+    for (int i = n % 2; i < kBlocks; i += 2) blocks[i][n * 4096 + 100] = (unsigned char)(n + i);
     const pid_t child = fork();
     if (child == 0) _exit(n == kForks - 1 ? (int)(sum(blocks) % 251) : 0);
     int status = 0;

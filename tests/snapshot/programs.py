@@ -90,13 +90,24 @@ def compare_with_other(start, tag, line, code):
     check_equal((program.end(), other.end()), (code, code), f"{tag}: exit codes")
 
 
+def missing(program):
+    if shutil.which(program):
+        return False
+    print(f"SKIP: no {program}")
+    return True
+
+
+def written(name, text):
+    path = os.path.join(ROOT, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
 def java():
-    if not shutil.which("java"):
-        print("SKIP: no Java")
+    if missing("java"):
         return
-    source = os.path.join(ROOT, "Threads.java")
-    with open(source, "w", encoding="utf-8") as file:
-        file.write(JAVA)
+    source = written("Threads.java", JAVA)
     if shutil.which("javac"):
         subprocess.run(["javac", "-d", ROOT, source], check=True)
         words = ["-cp", ROOT, "Threads"]
@@ -106,12 +117,9 @@ def java():
 
 
 def samtools():
-    if not shutil.which("samtools"):
-        print("SKIP: no samtools")
+    if missing("samtools"):
         return
-    script = os.path.join(ROOT, "records.py")
-    with open(script, "w", encoding="utf-8") as file:
-        file.write(RECORDS)
+    script = written("records.py", RECORDS)
 
     def started(name):
         temporary = os.path.join(ROOT, name)  # sort spills into it
@@ -196,8 +204,7 @@ def interactive_python():
 
 
 def interactive_r():
-    if not shutil.which("R"):
-        print("SKIP: no R")
+    if missing("R"):
         return
     interactive("r-session", "R --vanilla --quiet", b"> ", "n <- 1; cat('n', '=', n, '\\n')",
                 "n <- n + 1; cat('n', '=', n, '\\n')", lambda n: f"n = {n} \r\n", "quit(status = 3)")

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -70,7 +71,10 @@ AddressRange FakePages::map(Bytes bytes) {
   const AddressRange range = range_at(next_, bytes.count);
   // A gap behind each mapping, so that running over its end is noticed.
   next_ = Address{align_up(range.end.value, kExtentSize)} + kExtentSize;
-  if (next_ > base_ + space_.count) std::abort();
+  if (next_ > base_ + space_.count) {
+    std::fputs("FakePages: no address space is left\n", stderr);
+    std::abort();
+  }
   each_page(range, [&](Address a) { state(a).mapping = {.mapped = true}; });
   return range;
 }

@@ -24,7 +24,7 @@ class FakePages final : public PageOps {
   enum class Access : uint8_t { kNone, kRead, kReadWrite };
 
   // `space` is the most that all mappings together can have.
-  explicit FakePages(Bytes space = {uint64_t{1} << 30});
+  explicit FakePages(Bytes space = {uint64_t{1} << 31});
   ~FakePages();
   FakePages(const FakePages&) = delete;
   FakePages& operator=(const FakePages&) = delete;

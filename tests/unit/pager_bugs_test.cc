@@ -8,8 +8,6 @@ namespace {
 
 using Touch = FakePages::Touch;
 
-Address page(AddressRange r, uint64_t i) { return r.begin + i * kPageSize; }
-
 // balance() takes spare pages for room, also when there is no room at all: after the budget gave way or was lowered,
 // charged memory stays over it for as long as nobody asks for room.
 TEST(PagerBugsTest, SparePagesDoNotKeepTheJobOverItsBudget) {

@@ -10,8 +10,6 @@ namespace {
 
 using Touch = FakePages::Touch;
 
-Address page(AddressRange range, uint64_t i) { return range.begin + i * kPageSize; }
-
 class PagerCleanTest : public testing::TestWithParam<Tier> {
  protected:
   // One walk over everything. How many pages were looked at.

@@ -11,8 +11,6 @@ namespace {
 
 using Touch = FakePages::Touch;
 
-Address page(AddressRange range, uint64_t i) { return range.begin + i * kPageSize; }
-
 class PagerFreezeTest : public testing::TestWithParam<Tier> {
  protected:
   // As the program does while all is sealed: nothing of it is ours to answer.
@@ -207,8 +205,9 @@ TEST_P(PagerFreezeTest, WhatWasInDramIsBroughtBackAhead) {
   w.expect_all({a.begin, page(a, 2999)}, 1);
 }
 
-TEST_P(PagerFreezeTest, WhoWaitsForAPageHasTheDeviceForItselfAtFirst) {
-  if (GetParam() != Tier::kDisk) GTEST_SKIP() << "nobody waits for memory";
+// From memory pages come one by one, and nobody waits for it.
+TEST(PagerFreezeDiskTest, WhoWaitsForAPageHasTheDeviceForItselfAtFirst) {
+  PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};
   const AddressRange a = w.add({3000});
   w.write_all(a, 1);
   ASSERT_FALSE(w.seal());
@@ -226,8 +225,8 @@ TEST_P(PagerFreezeTest, WhoWaitsForAPageHasTheDeviceForItselfAtFirst) {
   EXPECT_GT(w.charged(), before + 500);
 }
 
-TEST_P(PagerFreezeTest, WhatWasWorthReadingBesideAPageIsLearntAnew) {
-  if (GetParam() != Tier::kDisk) GTEST_SKIP() << "from memory pages come one by one";
+TEST(PagerFreezeDiskTest, WhatWasWorthReadingBesideAPageIsLearntAnew) {
+  PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};
   const AddressRange a = w.add({6000});
   w.write_all(a, 1);
   ASSERT_FALSE(w.seal());

@@ -6,8 +6,6 @@
 namespace ebb {
 namespace {
 
-Address page(AddressRange range, uint64_t i) { return range.begin + i * kPageSize; }
-
 class PagerMergeTest : public testing::TestWithParam<Tier> {
  protected:
   // Until the smallest layer is empty, or cannot be emptied.
@@ -72,6 +70,53 @@ TEST_P(PagerMergeTest, ManySealsNeverUseUpTheLayers) {
   }
   for (uint64_t n = 0; n < 2 * Store::kMaxLayers; ++n)
     for (uint64_t e = 0; e < 4; ++e) w.expect(page(a, e * kPagesPerExtent + n % kPagesPerExtent), n * 4 + e + 1);
+}
+
+TEST_P(PagerMergeTest, PagesHereAndThereDoNotCutTheHeapToPiecesForEver) {
+  constexpr uint64_t kExtents = 6, kPages = 256;
+  const AddressRange a = w.add({kExtents * kPagesPerExtent});
+  layer(a, 0, kExtents * kPagesPerExtent, 1);
+  const auto pieces = [&] {
+    unsigned n = 0;
+    w.table.for_all([&](Extent& e) { n += Store::pieces(e, e.stored); });
+    return n;
+  };
+  EXPECT_EQ(pieces(), kExtents);
+  EXPECT_EQ(w.pager.most_pieces(), kPagesPerExtent) << "nothing to do";
+  // The last extent has few.
+  for (uint64_t n = 0; n < kPages; ++n)
+    for (uint64_t e = 0; e < kExtents; ++e)
+      if (e + 1 < kExtents || n == 0) w.write(page(a, e * kPagesPerExtent + 2 * n), 100'000 + n * kExtents + e);
+  w.squeeze();
+  w.drain();
+  w.store.seal();
+  const unsigned many = pieces();
+  EXPECT_GT(many, 2 * kPages * (kExtents - 1));
+  Address next{};
+  while (!w.pager.gather_step(next, 10, w.buffer)) w.check();
+  w.check();
+  EXPECT_LT(pieces(), 10u);
+  for (uint64_t n = 0; n < kPagesPerExtent; ++n)
+    for (uint64_t e = 0; e < kExtents; ++e) {
+      const bool written = n % 2 == 0 && (e + 1 < kExtents || n == 0);
+      w.expect(page(a, e * kPagesPerExtent + n),
+               written ? 100'000 + n / 2 * kExtents + e : e * kPagesPerExtent + n + 1);
+    }
+}
+
+TEST_P(PagerMergeTest, WhatIsInTooManyPiecesIsKnown) {
+  // 40 extents of 512 pieces each are more than a process should have mapped.
+  constexpr uint64_t kExtents = 40;
+  const AddressRange a = w.add({kExtents * kPagesPerExtent});
+  layer(a, 0, kExtents * kPagesPerExtent, 1);
+  for (uint64_t e = 0; e < kExtents; ++e)
+    for (uint64_t n = 0; n < (e < 30 ? kPagesPerExtent : 20); n += 2) w.write(page(a, e * kPagesPerExtent + n), 7);
+  w.squeeze();
+  w.drain();
+  w.store.seal();
+  const unsigned most = w.pager.most_pieces();
+  EXPECT_LT(most, 2 * kPagesPerExtent / 2u);
+  EXPECT_GE(most, 20u) << "who has few keeps them";
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiers, PagerMergeTest, testing::Values(Tier::kDisk, Tier::kMemory, Tier::kCalls));

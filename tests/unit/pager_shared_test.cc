@@ -23,8 +23,6 @@ class PagerSharedTest : public testing::TestWithParam<Tier> {
   PagerWorld w{{.tier = GetParam(), .budget = {kBudget}}};
 };
 
-Address page(AddressRange range, uint64_t i) { return range.begin + i * kPageSize; }
-
 TEST_P(PagerSharedTest, WhatIsSharedIsChargedOnce) {
   const AddressRange a = inherited(1024);
   EXPECT_EQ(w.charged(), 1024u) << "the parent's";

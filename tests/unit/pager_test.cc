@@ -29,7 +29,6 @@ class PagerTest : public testing::TestWithParam<Tier> {
     }
     return false;
   }
-  Address page(AddressRange r, uint64_t i) const { return r.begin + i * kPageSize; }
   AddressRange part(AddressRange r, uint64_t first, uint64_t count) const {
     return range_at(page(r, first), count * kPageSize);
   }

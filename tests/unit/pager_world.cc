@@ -210,8 +210,10 @@ Errno PagerWorld::seal(bool clean) {
     check();
   }
   if (walk.error) return walk.error;
-  while (pager.want_kept()) step();
-  drain();
+  for (unsigned tries = 0; tries < 8 && (pager.want_kept() || tries == 0); ++tries) {
+    while (pager.want_kept()) step();
+    drain();
+  }
   if (const Errno failed = pager.store_all(buffer)) return failed;
   store.trim_unused();
   store.seal();

@@ -13,6 +13,8 @@ namespace ebb {
 
 enum class Tier { kDisk, kMemory, kCalls };  // kCalls: memory that is read and written by calls
 
+inline Address page(AddressRange range, uint64_t i) { return range.begin + i * kPageSize; }
+
 class PagerWorld {
  public:
   struct Options {
