@@ -52,9 +52,10 @@ pid_t parent_of(pid_t pid) {
 // The program that a front of ours runs: its only child, but for copies of itself that watch over a restore.
 std::optional<pid_t> program_behind(pid_t front) {
   const auto text = SystemFiles().read(fmt::format("/proc/{0}/task/{0}/children", front)).value_or("");
+  const auto own_words = words_of(front);
   for (const auto& word : split(text, ' ')) {
     const auto child = static_cast<pid_t>(parse_number(word).value_or(0));
-    if (child > 0 && words_of(child) != words_of(front)) return child;
+    if (child > 0 && words_of(child) != own_words) return child;
   }
   return std::nullopt;
 }

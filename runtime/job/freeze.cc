@@ -11,9 +11,10 @@
 namespace ebb {
 namespace {
 
-constexpr uint64_t kCleanNs = 2'000'000;      // of a round, before the program's faults have their turn
-constexpr Pages kLittle{4096};                // to be looked at with the program stopped
-constexpr unsigned kMostWalks = 4;            // a program that writes faster than the tier is stopped in the end
+constexpr uint64_t kCleanNs = 2'000'000;  // of a round, before the program's faults have their turn
+constexpr Pages kLittle{4096};            // to be looked at with the program stopped
+constexpr unsigned kMostWalks = 4;        // a program that writes faster than the tier is stopped in the end
+constexpr unsigned kMostDrains = 8;
 constexpr uint64_t kForkRetryNs = 1'000'000;  // somebody forks
 constexpr uint64_t kLookNs = 500'000'000;     // is the tool there still?
 // Between walks that clean ahead: after one that found something to write, and at most, while they find nothing.
@@ -277,8 +278,8 @@ bool FreezeAgent::seal() {
 }
 
 Errno FreezeAgent::write_all() {
-  // What was read ahead and has to be at home is cold again when all is drained.
-  for (unsigned tries = 0; tries < 8 && (s_.pager.want_kept() || tries == 0); ++tries) {
+  unsigned tries = 0;
+  do {
     while (s_.pager.want_kept()) {
       s_.pager.step();
       s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), s_.pager.idle_ns());
@@ -287,7 +288,8 @@ Errno FreezeAgent::write_all() {
     for (s_.pager.step(); !s_.pager.drained(); s_.pager.step())
       s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), kForkRetryNs);
     s_.pager.set_draining(false);
-  }
+    // What was read ahead, and has to be at home, is cold again when all is drained.
+  } while (s_.pager.want_kept() && ++tries < kMostDrains);
   return s_.pager.store_all(buffer_);
 }
 

@@ -47,7 +47,7 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   Extent& e = *found;
   walk.next = e.base + kExtentSize;
   walk.done += e.managed.pages();
-  if (e.transfers || e.frozen || e.slot != kNoSlot) return false;
+  if (!e.at_rest()) return false;
   if (walk.calm_only && !is_calm(e)) return false;
   if (!e.armed && !arm_and_look(e)) return false;
   // What was changed since is trimmed with the program stopped; where the tier is mapped, all of it: what is written

@@ -260,8 +260,8 @@ void Pager::write_failed(Errno error) {
 
 bool Pager::eligible(Extent& e) {
   if (e.shared.any() && now_ns_ - e.shared_at_ns >= kWhoSharesNs << e.looks) look_who_shares(e);
-  return !e.frozen && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST) && !e.transfers && e.slot == kNoSlot &&
-         (hurry_ || now_ns_ >= e.keep_until_ns) && (!e.armed || e.evictable().any());
+  return e.at_rest() && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST) && (hurry_ || now_ns_ >= e.keep_until_ns) &&
+         (!e.armed || e.evictable().any());
 }
 
 // The next extent to go: behind a scan while one runs, else the next of the clock that is not known to be in use.

@@ -8,8 +8,8 @@
 
 namespace ebb {
 namespace {
-// Of all extents together. A process can have 65,530 mappings (vm.max_map_count, as it comes), and CRIU opens a file
-// for each of ours that is of another file than the one before: half of what services often may have open.
+// Of all extents together. A process can have 65,530 mappings (vm.max_map_count, as it comes), and to restore one CRIU
+// opens a file for each mapping of ours that is of another file than the one before: its limit may be 20,000.
 constexpr uint64_t kFewPieces = 8192, kMostPieces = 16384;
 }  // namespace
 
@@ -24,7 +24,7 @@ bool Pager::merge_step(MergeWalk& walk, char* buffer) {
     walk.next = e->base + kExtentSize;
     StoreEntry* const entry = Store::entry_in(*e, layer);
     if (!entry) continue;
-    if (e->transfers || e->frozen || e->slot != kNoSlot) {
+    if (!e->at_rest()) {
       walk.left_out = true;  // its turn comes again
       return false;
     }
@@ -92,9 +92,10 @@ bool Pager::gather_step(Address& next, unsigned most, char* buffer) {
   Extent* const e = table_.next(next);
   if (!e) return true;
   next = e->base + kExtentSize;
-  if (!e->store || e->transfers || e->frozen || e->slot != kNoSlot || spare_pieces(*e) <= most) return false;
+  if (!e->store || !e->at_rest() || spare_pieces(*e) <= most) return false;
   while (StoreEntry* const entry = store_.sealed_entry(*e))
-    if (!merge(*e, *entry, buffer)) break;  // it stays in pieces
+    if (!merge(*e, *entry, buffer)) break;          // it stays in pieces
+  if (!store_.byte_addressable()) store_.trim(*e);  // or it would be done with the program stopped
   return false;
 }
 

@@ -93,6 +93,8 @@ struct Extent {
   PageSet cold() const { return stored.minus(resident).minus(aside).minus(loading) & managed; }
   // Pages that never were touched, or were given back.
   PageSet empty() const { return managed.minus(resident).minus(aside).minus(loading).minus(stored); }
+  // Every page is at its own address, in the store or empty, and stays there while the state lock is held.
+  bool at_rest() const { return !transfers && !frozen && slot == kNoSlot; }
   // Whether its pages could be one huge page at their own address.
   bool can_be_huge() const {
     return armed && managed.full() && fenced.none() && pinned.none() && lost.none() && shared.none();

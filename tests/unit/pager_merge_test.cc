@@ -115,7 +115,7 @@ TEST_P(PagerMergeTest, WhatIsInTooManyPiecesIsKnown) {
   w.drain();
   w.store.seal();
   const unsigned most = w.pager.most_pieces();
-  EXPECT_LT(most, 2 * kPagesPerExtent / 2u);
+  EXPECT_LT(most, kPagesPerExtent);
   EXPECT_GE(most, 20u) << "who has few keeps them";
 }
 

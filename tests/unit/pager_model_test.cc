@@ -253,6 +253,10 @@ class Model {
     for (unsigned n = 1 + pick(6); n; --n)
       if (w.pager.merge_step(merge_walk_, w.buffer)) merge_walk_ = {};
     if (!pick(10)) w.store.keep_no_layer();
+    Address next{};
+    if (!pick(20))
+      while (!w.pager.gather_step(next, pick(8), w.buffer)) {
+      }
     w.check();
   }
   // The process is frozen, and goes on or is restored. Threads that wait do so in system calls.

@@ -210,10 +210,11 @@ Errno PagerWorld::seal(bool clean) {
     check();
   }
   if (walk.error) return walk.error;
-  for (unsigned tries = 0; tries < 8 && (pager.want_kept() || tries == 0); ++tries) {
+  unsigned tries = 0;
+  do {
     while (pager.want_kept()) step();
     drain();
-  }
+  } while (pager.want_kept() && ++tries < 8);
   if (const Errno failed = pager.store_all(buffer)) return failed;
   store.trim_unused();
   store.seal();
