@@ -157,6 +157,7 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
     failure_point("let go");
     stop_.let_all_go();
   });
+  statistics_.free_us = microseconds_of([&] { free_replaced(); });
 }
 
 void HeapFreeze::check_all_sealed() {
@@ -215,6 +216,15 @@ void HeapFreeze::seal_stopped() {
         stages_[process.pid] = Stage::kSealed;
     });
   failure.raise();
+}
+
+// CRIU would store it, and wait for its end with the job stopped.
+void HeapFreeze::free_replaced() {
+  const auto processes = pages_.processes();  // a copy: those that end are dropped
+  failure_point("free");
+  for (const auto& process : processes) ask(process, Freeze::kFree);
+  for (const auto& process : processes)
+    if (await(process, Freeze::kFree) == Answer::kGone) drop(process);
 }
 
 // While memory is mapped anew, nobody else may run: were the threads let go because we were killed, they would read

@@ -22,6 +22,7 @@ struct FreezeStatistics {
   uint64_t clean_us = 0;                                         // writing ahead; the job ran
   uint64_t hold_us = 0;                                          // mapping calls and forks waited
   uint64_t seal_us = 0;                                          // threads stood still
+  uint64_t free_us = 0;                                          // the job ran, but for its mapping calls
   uint64_t resume_us = 0;  // threads stood still again, for the heaps to be taken back
 };
 
@@ -54,6 +55,7 @@ class HeapFreeze {
   void drop(const PagedProcess& process);
   void stop_threads(const PagedProcess& process);
   void seal_stopped();
+  void free_replaced();
   void resume_sealed();
   void abort_asked();
 

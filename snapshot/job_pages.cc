@@ -44,6 +44,8 @@ const char* word(Freeze step) {
       return "hold its mapping calls";
     case Freeze::kSeal:
       return "seal its heap";
+    case Freeze::kFree:
+      return "free what it has sealed";
     case Freeze::kResume:
       return "take its heap back";
     case Freeze::kAbort:

@@ -65,6 +65,7 @@ nlohmann::json statistics_json(const Taken& taken, uint64_t total_us) {
            {{"clean_us", taken.heaps.clean_us},
             {"hold_us", taken.heaps.hold_us},
             {"seal_us", taken.heaps.seal_us},
+            {"free_us", taken.heaps.free_us},
             {"criu_us", taken.criu_us},
             {"publish_us", taken.publish_us},
             {"resume_us", taken.heaps.resume_us}}},

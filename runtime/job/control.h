@@ -18,7 +18,7 @@
 namespace ebb {
 
 inline constexpr uint64_t kControlMagic = 0x31304c5254434245;  // "EBCTRL01"
-inline constexpr uint32_t kControlVersion = 4;
+inline constexpr uint32_t kControlVersion = 5;
 inline constexpr unsigned kJobSlots = 256;
 inline constexpr unsigned kJobMessages = 8;
 inline constexpr char kJobVariable[] = "EBB_JOB";
@@ -61,6 +61,7 @@ enum class Freeze : uint32_t {
   kHold,   // no fork and no mapping call from here on; faults are answered still
   kSeal,  // with all other threads stopped: write the rest, seal the store, name its files in `freeze_folder`, map them
           // privately where the pages were, close everything that no CRIU can store
+  kFree,  // free what was in DRAM there, while the program runs
   kResume,  // with all other threads stopped: take the store's files from `freeze_folder`, and go on
   kAbort,   // of kClean and kHold: go on as if nothing had been
 };

@@ -77,6 +77,10 @@ class PageOps {
 
   // For snapshots. Maps a file privately over `range`, to be read and written; what was there is gone, armed or not.
   virtual Errno map_file(AddressRange range, int fd, uint64_t offset) = 0;
+  // To free memory takes long: up to `bytes` of what map_file() replaces from now on are only put out of sight, as far
+  // as the kernel can. free_replaced() frees a part of it; true when nothing is left.
+  virtual void keep_replaced(Bytes bytes) = 0;
+  virtual bool free_replaced() = 0;
   // Maps memory that is empty, and not armed, over `range`.
   virtual Errno map_empty(AddressRange range) = 0;
   // Which pages of the extent are this process's own: where a file is mapped, those that were written since.
@@ -145,6 +149,8 @@ class TierFiles {
   virtual void copy_out(char* to, const char* from, uint64_t bytes) = 0;
   // All of it at once, by the thread itself. Errors: ENOSPC, EIO and their kin; EIO where the file ends too early.
   virtual Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) = 0;
+  // Begins to read into the page cache what will be asked for by read() soon; a hint.
+  virtual void read_ahead(int fd, uint64_t offset, uint64_t bytes) = 0;
   // kPast takes memory, offset and size aligned to pages.
   virtual Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache cache) = 0;
   // Gives the file a name in `folder`, which tells it from all others there (that of a snapshot); returns it as a

@@ -281,10 +281,62 @@ PageSet LinuxPages::present(Address extent, bool* huge) { return scan_pages(page
 PageSet LinuxPages::owned(Address extent) { return scan_pages(pagemap_.get(), extent, true, nullptr); }
 
 Errno LinuxPages::map_file(AddressRange range, int fd, uint64_t offset) {
-  const long r =
-      raw_syscall(SYS_mmap, as_arg(range.begin.pointer()), static_cast<long>(range.size()), PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, static_cast<long>(offset));
-  return is_error(r) ? Errno{static_cast<int>(-r)} : Errno{};
+  put_aside(range);
+  for (;;) {
+    const long r =
+        raw_syscall(SYS_mmap, as_arg(range.begin.pointer()), static_cast<long>(range.size()), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, static_cast<long>(offset));
+    if (!is_error(r)) return {};
+    // What is aside takes mappings, too, of which there are so many only.
+    if (r != -ENOMEM || replaced_.empty()) return Errno{static_cast<int>(-r)};
+    while (!free_replaced()) {
+    }
+  }
+}
+
+// Each range keeps its position within an extent: the kernel moves whole page tables then. Twice the space, since each
+// that is not a multiple of one leaves a gap.
+void LinuxPages::keep_replaced(Bytes bytes) {
+  while (!free_replaced()) {
+  }
+  const uint64_t space = 2 * bytes.count + 2 * kExtentSize;
+  const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(space), PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (is_error(r)) return;
+  replaced_ = range_at({static_cast<uint64_t>(r)}, space);
+  replaced_end_ = replaced_.begin;
+}
+
+// Until the next mapping there is a hole, into which the kernel could put somebody else's: nothing else may map
+// meanwhile. The kernel takes a piece only if it lies within one mapping; what it refuses is left to be replaced.
+void LinuxPages::put_aside(AddressRange range) {
+  constexpr uint64_t kLeast = kExtentSize;  // or its page tables would take longer than its pages
+  if (replaced_.empty()) return;
+  for (Address at = range.begin; range.end - at >= kLeast;) {
+    const Address to = {align_up(replaced_end_.value, kExtentSize) + at.value % kExtentSize};
+    uint64_t piece = range.end - at;
+    if (to >= replaced_.end || replaced_.end - to < piece) return;
+    long r;
+    while (is_error(r = raw_syscall(SYS_mremap, as_arg(at.pointer()), static_cast<long>(piece),
+                                    static_cast<long>(piece), MREMAP_MAYMOVE | MREMAP_FIXED, as_arg(to.pointer()))) &&
+           r == -EFAULT && piece >= 2 * kLeast)
+      piece = align_up(piece / 2, kPageSize);
+    if (!is_error(r)) replaced_end_ = to + piece;
+    if (is_error(r) && r != -EFAULT) return;
+    at = at + piece;
+  }
+}
+
+// Somebody else's mapping calls wait while it is freed.
+bool LinuxPages::free_replaced() {
+  constexpr uint64_t kPart = 32 * kExtentSize;
+  if (replaced_.empty()) return true;
+  const uint64_t left = replaced_.size();
+  const uint64_t part = replaced_.begin < replaced_end_ && left > kPart ? kPart : left;
+  raw_syscall(SYS_munmap, as_arg(replaced_.begin.pointer()), static_cast<long>(part));
+  replaced_.begin = replaced_.begin + part;
+  if (replaced_.begin >= replaced_.end) replaced_ = {};
+  return replaced_.empty();
 }
 
 Errno LinuxPages::map_empty(AddressRange range) {

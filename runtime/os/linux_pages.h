@@ -31,6 +31,8 @@ class LinuxPages final : public PageOps {
   bool populate(AddressRange range) override;
   PageSet present(Address extent, bool* huge) override;
   Errno map_file(AddressRange range, int fd, uint64_t offset) override;
+  void keep_replaced(Bytes bytes) override;
+  bool free_replaced() override;
   Errno map_empty(AddressRange range) override;
   PageSet owned(Address extent) override;
   PageSet exclusive(Address extent) override;
@@ -38,10 +40,13 @@ class LinuxPages final : public PageOps {
 
  private:
   bool is_there(Address page) const;
+  void put_aside(AddressRange range);
   Result<void> register_range(AddressRange range, uint64_t mode);
 
   LastingFd uffd_;
   LastingFd pagemap_;
+  AddressRange replaced_{};  // address space for what map_file() replaces
+  Address replaced_end_{};   // of what is used of it
 };
 
 // Opens a userfaultfd as LinuxPages::open does and reports the kernel's features; the descriptor is not protected.

@@ -125,6 +125,10 @@ Errno LinuxTierFiles::read(int fd, uint64_t offset, char* to, uint64_t bytes) {
   return whole(SYS_pread64, fd, offset, as_arg(to), bytes);
 }
 
+void LinuxTierFiles::read_ahead(int fd, uint64_t offset, uint64_t bytes) {
+  raw_syscall(SYS_fadvise64, fd, static_cast<long>(offset), static_cast<long>(bytes), POSIX_FADV_WILLNEED);
+}
+
 // The queue's transfers are direct where the file system can, and so is what goes past the cache.
 Errno LinuxTierFiles::write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache cache) {
   const long flags = cache == Cache::kThrough ? raw_syscall(SYS_fcntl, fd, F_GETFL) : 0;

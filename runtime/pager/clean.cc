@@ -50,15 +50,18 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   if (!e.at_rest()) return false;
   if (walk.calm_only && !is_calm(e)) return false;
   if (!e.armed && !arm_and_look(e)) return false;
-  // What was changed since is trimmed with the program stopped; where the tier is mapped, all of it: what is written
-  // into a gap that finds no space would be a SIGBUS.
-  const auto trim = [&] {
-    if (!walk.calm_only && !store_.byte_addressable()) store_.trim(e);
+  // What was changed since is trimmed, and recorded, with the program stopped; where the tier is mapped, all of it is
+  // trimmed then: what is written into a gap that finds no space would be a SIGBUS.
+  const auto complete = [&] {
+    if (walk.calm_only) return false;
+    if (!store_.byte_addressable()) store_.trim(e);
+    walk.error = record(e);
+    return static_cast<bool>(walk.error);
   };
   PageSet pages = e.resident.minus(e.clean).minus(kept(e)).minus(e.lost);
   // What a child has borrowed its parent cleans: each of many children would write all of it again.
   if (walk.calm_only) pages.remove(e.borrowed);
-  if (pages.none()) return trim(), false;
+  if (pages.none()) return complete();
   const PageSet own = pages.minus(e.shared);  // the others are protected since the fork
   protect(e, own);
   // A hook that runs on a stack in it must not wait for us (see share()). Its pages are looked at in the end.
@@ -76,8 +79,13 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   }
   e.clean |= pages;
   e.calm.cleaned(now_ns_);
-  trim();
-  return false;
+  return complete();
+}
+
+// Makes the store hold a copy of the extent's hashes.
+Errno Pager::record(Extent& e) {
+  if (e.stored.none() || e.record.layer != kNoLayer) return {};
+  return store_.keep_record(e);
 }
 
 // Whether the extent has something to be cleaned, and was left alone for long enough.

@@ -309,7 +309,7 @@ bool Pager::arm_and_look(Extent& e) {
   const PageSet was = e.resident;
   e.resident = ops_.present(e.base, &e.huge) & e.managed;
   budget_.release(was.minus(e.resident).pages());
-  if (e.hashes == nullptr) e.heat = 0;
+  if (!e.store) e.heat = 0;
   return true;
 }
 

@@ -82,6 +82,9 @@ Errno Pager::store_all(char* buffer) {
     e.clean |= pages;
     store_.trim(e);
   });
+  table_.for_all([&](Extent& e) {
+    if (!failed) failed = record(e);
+  });
   return failed;
 }
 
@@ -96,6 +99,13 @@ void Pager::disarm_rest() {
 }
 
 Errno Pager::map_store() {
+  Pages all{};
+  table_.for_all([&](Extent& e) {
+    all += given(e).pages();
+    e.hashes = nullptr;  // the store has them: no snapshot need hold them
+  });
+  hash_pool_.drop_all();
+  ops_.keep_replaced(to_bytes(all));
   FileMapper mapper(ops_);
   Errno failed{};
   table_.for_all([&](Extent& e) {
@@ -121,12 +131,23 @@ Errno Pager::map_store() {
   return failed ? failed : mapper.flush();
 }
 
+// They are read when they are asked for, and there is memory for them then.
+Errno Pager::expect_hashes() {
+  uint64_t count = 0;
+  Store::RecordsAhead ahead(store_);
+  table_.for_all([&](Extent& e) {
+    ahead.add(e);
+    count += e.stored.any() && !e.hashes;
+  });
+  return hash_pool_.reserve(count) ? Errno{} : Errno{ENOMEM};
+}
+
 Errno Pager::take_back(char* buffer) {
   now_ns_ = clock_.now_ns();  // of another machine's start, perhaps
   store_blocked_until_ns_ = starved_since_ns_ = random_ns_ = 0;
   // What was worth it in another phase of the program may cost a megabyte a touch in this one.
   neighbours_ = Neighbours();
-  Errno failed{};
+  Errno failed = expect_hashes();
   AddressRange empty{};  // neighbouring ranges without anything to keep
   const auto flush = [&] {
     if (!failed && !empty.empty()) failed = ops_.map_empty(empty);

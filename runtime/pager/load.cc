@@ -139,7 +139,7 @@ bool Pager::load_at_once(Extent& e, PageRun run, bool asked) {
   }
   unsigned good = 0;
   while (!failed && good < run.count &&
-         hash_page(from + good * kPageSize, store_.place(e, run.first + good).seed) == e.hashes[run.first + good])
+         is_as_written(e, run.first + good, from + good * kPageSize))
     ++good;
   budget_.release({run.count - good});
   run.count = good;

@@ -23,12 +23,15 @@ bool Pager::merge_step(MergeWalk& walk, char* buffer) {
   while (Extent* const e = table_.next(walk.next)) {
     walk.next = e->base + kExtentSize;
     StoreEntry* const entry = Store::entry_in(*e, layer);
-    if (!entry) continue;
+    const bool record = e->record.layer == layer;
+    if (!entry && !record) continue;
     if (!e->at_rest()) {
       walk.left_out = true;  // its turn comes again
       return false;
     }
-    if (merge(*e, *entry, buffer)) return !store_.is_layer(layer);
+    // Its hashes are kept anew by the next snapshot.
+    if (record && hashes(*e)) store_.forget_record(*e);
+    if (e->record.layer != layer && (!entry || merge(*e, *entry, buffer))) return !store_.is_layer(layer);
     store_.keep_layer(layer);  // the device fails, or is full
     return true;
   }

@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "os/kernel.h"
 #include "pager/budget.h"
+#include "pager/hash_pool.h"
 #include "pager/slots.h"
 #include "policy/neighbours.h"
 #include "policy/streams.h"
@@ -127,8 +128,9 @@ class Pager {
   // want_kept(). EBUSY: memory that the kernel does not let us watch. Else as of a write; nothing has changed then.
   Errno store_all(char* buffer);
   // Then, with the store's files open for mapping: maps them where the pages were. Whoever touches a page meanwhile
-  // waits. After an error, take_back() mends all.
+  // waits. After an error, take_back() mends all. What was there is freed by free_replaced(), as PageOps' own.
   Errno map_store();
+  bool free_replaced() { return ops_.free_replaced(); }
   // Then: nothing of the process faults to us any more.
   void disarm_rest();
   // The way back, with the program stopped, and all open that open() needs. An error means that the process cannot go
@@ -155,7 +157,7 @@ class Pager {
   // Puts together what one more extent has in more pieces than that. True when the walk from `next` on is over.
   bool gather_step(Address& next, unsigned most, char* buffer);
 
-  Bytes own_bytes() const { return arena_.used(); }
+  Bytes own_bytes() const { return arena_.used() + hash_pool_.used(); }
 
  private:
   struct Transfer {
@@ -180,6 +182,7 @@ class Pager {
   };
 
   // clean.cc
+  Errno record(Extent& e);
   Errno store_resident(Extent& e, const PageSet& pages, char* buffer, Cache cache);
   bool is_calm(Extent& e);
   static PageSet around_write(const Extent& e, unsigned i);
@@ -190,6 +193,7 @@ class Pager {
   unsigned spare_pieces(const Extent& e);
 
   // freeze.cc
+  Errno expect_hashes();
   static PageSet kept(const Extent& e);
   static PageSet given(const Extent& e);
 
@@ -247,16 +251,18 @@ class Pager {
 
   // transfer.cc
   PageHash* hashes(Extent& e);
+  bool is_as_written(Extent& e, unsigned i, const void* page);
+  void destroy(Extent& e);
   template <class Fn>
   void view(const Extent& e, PageRun run, Fn fn);
   bool submit(const Transfer& transfer, const SlotPlace& place);
   void reap();
   void finish_alone(Transfer& t, int32_t result);
-  void verify(const Extent& e, PageRun run, PageSet& good);
+  void verify(Extent& e, PageRun run, PageSet& good);
   struct Compared {
     PageSet zero, stored, changed;  // zero; as the store has them; neither
   };
-  void compare(const Extent& e, PageRun run, const char* page, Compared& out);
+  void compare(Extent& e, PageRun run, const char* page, Compared& out);
   void bind_hashes(Extent& e, const StoreEntry& entry, PageRun run);
   void finish_read(Transfer& t, int32_t result);
   void lost_page(Extent& e, unsigned i, const char* why);
@@ -305,6 +311,7 @@ class Pager {
   PageOps& ops_;
   Clock& clock_;
   SlotPool slots_;
+  HashPool hash_pool_;
   IoQueue* io_ = nullptr;
 
   ArenaVector<Waiter> waiters_{arena_};

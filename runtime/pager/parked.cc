@@ -40,7 +40,7 @@ bool Pager::fill_parked(Extent& e, unsigned i) {
       if (!io_->submit({place.fd, false, buffer, kPageSize, place.offset, 0})) return false;
       while (io_->reap(&done, 1) == 0) io_->wait_one();
     }
-    if (hash_page(buffer, place.seed) != e.hashes[i]) {
+    if (!is_as_written(e, i, buffer)) {
       // As lost_page(), which would change more than may be changed now.
       budget_.counters().bad_pages.fetch_add(1, std::memory_order_relaxed);
       return ops_.poison(range_at(e.page(i), kPageSize)).ok();

@@ -119,7 +119,7 @@ void Pager::remove(AddressRange range, bool keep) {
     e.pinned.remove(pages);
     if (e.managed.none()) {
       dequeue(e);
-      if (!e.frozen && e.slot == kNoSlot && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST)) table_.destroy(e);
+      if (!e.frozen && e.slot == kNoSlot && !__atomic_load_n(&e.held, __ATOMIC_SEQ_CST)) destroy(e);
     }
   });
 }

@@ -7,9 +7,27 @@
 #include "pager/pager.h"
 
 namespace ebb {
+// Null when there is no memory for them. What the store cannot tell is the hash of no page.
 PageHash* Pager::hashes(Extent& e) {
-  if (!e.hashes) e.hashes = arena_.make_array<PageHash>(kPagesPerExtent);
+  if (e.hashes || !(e.hashes = hash_pool_.take()) || e.record.layer == kNoLayer) return e.hashes;
+  if (store_.read_record(e, e.hashes) && store_.read_record(e, e.hashes)) {
+    budget_.counters().read_errors.fetch_add(1, std::memory_order_relaxed);
+    for (unsigned i = 0; i < kPagesPerExtent; ++i) e.hashes[i] = {};
+  }
   return e.hashes;
+}
+
+// Whether a page from the store is what was written there.
+bool Pager::is_as_written(Extent& e, unsigned i, const void* page) {
+  const PageHash* const written = hashes(e);
+  return written && hash_page(page, store_.place(e, i).seed) == written[i];
+}
+
+void Pager::destroy(Extent& e) {
+  if (e.hashes) hash_pool_.give_back(e.hashes);
+  e.hashes = nullptr;
+  store_.forget_record(e);
+  table_.destroy(e);
 }
 
 bool Pager::submit(const Transfer& transfer, const SlotPlace& place) {
@@ -68,7 +86,7 @@ void Pager::finish_alone(Transfer& t, int32_t result) {
   const unsigned i = t.run.first;
   const SlotPlace place = store_.place(e, i);
   const bool read = result == static_cast<int32_t>(kPageSize);
-  const bool good = read && hash_page(t.alone, place.seed) == e.hashes[i];
+  const bool good = read && is_as_written(e, i, t.alone);
   if (!good && !t.retried) {
     t.retried = true;
     if (submit(t, place)) return;
@@ -101,28 +119,30 @@ void Pager::finish_alone(Transfer& t, int32_t result) {
 }
 
 // Which pages of a run that was read hold what was written to them.
-void Pager::verify(const Extent& e, PageRun run, PageSet& good) {
+void Pager::verify(Extent& e, PageRun run, PageSet& good) {
   view(e, run, [&](PageRun part, const char* pages) {
     for (unsigned i = part.first; i < part.end(); ++i, pages += kPageSize)
-      if (hash_page(pages, store_.place(e, i).seed) == e.hashes[i]) good.set(i);
+      if (is_as_written(e, i, pages)) good.set(i);
   });
 }
 
 // What a run of pages, to be read at `page`, is to the store. Their hashes are kept in content_.
-void Pager::compare(const Extent& e, PageRun run, const char* page, Compared& out) {
+void Pager::compare(Extent& e, PageRun run, const char* page, Compared& out) {
   for (unsigned i = run.first; i < run.end(); ++i, page += kPageSize) {
     if (is_zero_page(page)) {
       out.zero.set(i);
       continue;
     }
     content_[i] = hash_page(page, 0);
-    const bool same = e.stored.test(i) && bound_to(content_[i], store_.place(e, i).seed) == e.hashes[i];
+    const bool same =
+        e.stored.test(i) && hashes(e) && bound_to(content_[i], store_.place(e, i).seed) == e.hashes[i];
     (same ? out.stored : out.changed).set(i);
   }
 }
 
-// What compare() has seen is, or will be, what the entry holds of `run`.
+// What compare() has seen is, or will be, what the entry holds of `run`; hashes(e) is there.
 void Pager::bind_hashes(Extent& e, const StoreEntry& entry, PageRun run) {
+  store_.forget_record(e);
   for (unsigned i = run.first; i < run.end(); ++i) e.hashes[i] = bound_to(content_[i], store_.place_in(entry, i).seed);
 }
 

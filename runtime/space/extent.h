@@ -28,6 +28,14 @@ struct StoreEntry;
 
 inline constexpr uint32_t kNoSlot = ~uint32_t{0};
 
+// The place of 512 hashes in a layer of the store; `layer` is kNoLayer while there is none.
+inline constexpr uint16_t kNoLayer = ~uint16_t{0};
+struct RecordPlace {
+  uint32_t area = 0;
+  uint16_t layer = kNoLayer;
+  uint16_t slot = 0;
+};
+
 // Which queue an extent waits in for its turn to be looked at.
 enum class Queue : uint8_t { kNone, kMain, kProbation };
 
@@ -54,7 +62,8 @@ struct Extent {
   PageSet clean;     // subset of resident: as the store has it, or zero, and write-protected by us (pager/clean.cc)
 
   StoreEntry* store = nullptr;  // where `stored` pages are, newest layer first
-  PageHash* hashes = nullptr;   // 512, allocated with the first stored page
+  PageHash* hashes = nullptr;   // 512, with the first stored page; null also while only the store has them (see record)
+  RecordPlace record;           // where the store keeps a copy of the hashes
   uint32_t slot = kNoSlot;
 
   bool armed = false;

@@ -31,12 +31,12 @@ Extent* ExtentTable::find_or_make(Address a) {
 }
 
 void ExtentTable::destroy(Extent& e) {
-  EBB_CHECK(e.queue == Queue::kNone && e.away == Away::kNone && e.slot == kNoSlot && !e.store && !e.transfers);
+  EBB_CHECK(e.queue == Queue::kNone && e.away == Away::kNone && e.slot == kNoSlot && !e.store && !e.hashes && !e.transfers);
+  EBB_CHECK(e.record.layer == kNoLayer);
   leaves_[e.base.value >> kLeafShift]
       .load(std::memory_order_relaxed)
       ->extent[index(e.base)]
       .store(nullptr, std::memory_order_release);
-  if (e.hashes) arena_.release(e.hashes, kPagesPerExtent * sizeof(PageHash));
   arena_.destroy(&e);
   --size_;
 }

@@ -23,7 +23,7 @@ class ExtentTable {
   }
   // Makes the extent's record if there is none; null when memory is short.
   Extent* find_or_make(Address a);
-  // Takes the record out and frees it. It must hold nothing: no queue, no slot, no store entries.
+  // Takes the record out and frees it. It must hold nothing: no queue, no slot, no store entries, no hashes.
   void destroy(Extent& e);
   // Puts the record of `e` under another, free address (a mapping moved). False when memory is short.
   bool rekey(Extent& e, Address base);

@@ -18,6 +18,12 @@ SlotPlace Store::place_in(const StoreEntry& entry, unsigned i) const {
   return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, seed};
 }
 
+SlotPlace Store::place_of(const RecordPlace& record) const {
+  const Layer& layer = layers_[record.layer];
+  const uint64_t offset = (uint64_t{record.area} << kExtentShift) + uint64_t{record.slot} * kPageSize;
+  return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, 0};
+}
+
 SlotPlace Store::place(const Extent& e, unsigned i) const {
   for (const StoreEntry* s = e.store; s; s = s->below)
     if (s->valid.test(i)) return place_in(*s, i);
@@ -59,6 +65,7 @@ Result<unsigned> Store::top_layer() {
   if (byte_addressable_) layers_[at].mapped = files_.map(fd.value());
   ++layers_in_use_;
   free_areas_.clear();
+  record_slots_left_ = 0;
   top_ = static_cast<int>(at);
   return at;
 }
@@ -134,6 +141,56 @@ void Store::forget(Extent& e, const PageSet& pages) {
     else
       link = &(*link)->below;
   }
+  if (e.stored.none()) forget_record(e);
+}
+
+Errno Store::keep_record(Extent& e) {
+  forget_record(e);
+  const auto top = top_layer();
+  if (!top.ok()) return top.error();
+  Layer& layer = layers_[top.value()];
+  if (record_slots_left_ == 0) {
+    const auto area = new_area(layer);
+    if (!area.ok()) return area.error();
+    record_area_ = area.value();
+    record_slots_left_ = kPagesPerExtent;
+  }
+  const RecordPlace record = {record_area_, static_cast<uint16_t>(top.value()),
+                              static_cast<uint16_t>(kPagesPerExtent - record_slots_left_)};
+  if (const Errno failed = copy_out(place_of(record), reinterpret_cast<const char*>(e.hashes), kPageSize)) return failed;
+  --record_slots_left_;
+  e.record = record;
+  ++layer.records_live;
+  return {};
+}
+
+Errno Store::read_record(const Extent& e, PageHash* to) {
+  return copy_in(place_of(e.record), reinterpret_cast<char*>(to), kPageSize);
+}
+
+void Store::forget_record(Extent& e) {
+  if (e.record.layer == kNoLayer) return;
+  --layers_[e.record.layer].records_live;
+  close_if_empty(e.record.layer);
+  e.record = {};
+}
+
+void Store::RecordsAhead::add(const Extent& e) {
+  const RecordPlace& r = e.record;
+  if (r.layer == kNoLayer) return;
+  if (count_ && r.layer == first_.layer && r.area == first_.area && r.slot == first_.slot + count_) {
+    ++count_;
+    return;
+  }
+  flush();
+  first_ = r;
+  count_ = 1;
+}
+
+void Store::RecordsAhead::flush() {
+  const SlotPlace place = count_ ? store_.place_of(first_) : SlotPlace{};
+  if (count_ && !place.mapped) store_.files_.read_ahead(place.fd, place.offset, count_ * kPageSize);
+  count_ = 0;
 }
 
 void Store::release_entry(Extent&, StoreEntry** link) {
@@ -153,7 +210,7 @@ void Store::release_entry(Extent&, StoreEntry** link) {
 
 void Store::close_if_empty(unsigned at) {
   Layer& layer = layers_[at];
-  if (!layer.sealed || layer.areas_live) return;
+  if (!layer.sealed || layer.areas_live || layer.records_live) return;
   close_file(layer);
   --layers_in_use_;
   layers_inherited_ -= layer.inherited;
@@ -181,6 +238,9 @@ void Store::trim_unused() {
   if (top_ < 0) return;
   const Layer& layer = layers_[top_];
   for (const uint32_t area : free_areas_) files_.punch(layer.fd, uint64_t{area} << kExtentShift, kExtentSize);
+  if (record_slots_left_)
+    files_.punch(layer.fd, ((uint64_t{record_area_} + 1) << kExtentShift) - record_slots_left_ * kPageSize,
+                 record_slots_left_ * kPageSize);
   if (layer.areas_reserved > layer.areas_made)
     files_.punch(layer.fd, uint64_t{layer.areas_made} << kExtentShift,
                  uint64_t{layer.areas_reserved - layer.areas_made} << kExtentShift);

@@ -74,6 +74,28 @@ class Store {
   void close_files();
   Errno open_files(const char* folder, bool mapping);
 
+  // For snapshots, too: a copy of the extent's hashes, which takes a page slot of the writable layer. A copy that is out
+  // of date is forgotten by whoever changes a hash, and by the store with the extent's last page.
+  // Errors: as writable() and TierFiles::write() and read().
+  Errno keep_record(Extent& e);
+  Errno read_record(const Extent& e, PageHash* to);
+  void forget_record(Extent& e);
+  // Has the device read the copies of the extents that it is told of, in order, before they are asked for.
+  class RecordsAhead {
+   public:
+    explicit RecordsAhead(Store& store) : store_(store) {}
+    ~RecordsAhead() { flush(); }
+    RecordsAhead(const RecordsAhead&) = delete;
+    RecordsAhead& operator=(const RecordsAhead&) = delete;
+    void add(const Extent& e);
+
+   private:
+    void flush();
+    Store& store_;
+    RecordPlace first_;
+    unsigned count_ = 0;
+  };
+
   // Whether every layer is used up: nothing can be written after the next seal().
   bool crowded() const { return layers_in_use_ >= kMaxLayers; }
   // Whether some of the layers should be merged: what is inherited is left alone for as long as it can be.
@@ -113,10 +135,12 @@ class Store {
     uint32_t areas_made = 0;      // ever, in the file
     uint32_t areas_reserved = 0;  // space promised by the file system
     uint32_t areas_live = 0;
+    uint32_t records_live = 0;
   };
 
   Result<uint32_t> new_area(Layer& layer);
   Result<unsigned> top_layer();
+  SlotPlace place_of(const RecordPlace& record) const;
   unsigned own_layers() const { return layers_in_use_ - layers_inherited_; }
   void release_entry(Extent& e, StoreEntry** link);
   void close_if_empty(unsigned layer);
@@ -130,6 +154,8 @@ class Store {
   unsigned layers_in_use_ = 0;
   unsigned layers_inherited_ = 0;  // of these
   int top_ = -1;
+  uint32_t record_area_ = 0;                     // of the writable layer, where the next record goes
+  unsigned record_slots_left_ = 0;               // in it
   uint32_t areas_ = 0;
   bool byte_addressable_ = false;
 };

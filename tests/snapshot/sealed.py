@@ -74,7 +74,7 @@ def left_running():
     done = ebb("snapshot", str(program.pid), "left", "-q", "--leave-running", "--print-stats", "--wait", "persisted")
     check_equal((done.returncode, done.stderr), (0, ""), "snapshot")
     report = json.loads(done.stdout)
-    check_equal(sorted(report["phases"]), ["clean_us", "criu_us", "hold_us", "publish_us", "resume_us", "seal_us"], "phases")
+    check_equal(sorted(report["phases"]), ["clean_us", "criu_us", "free_us", "hold_us", "publish_us", "resume_us", "seal_us"], "phases")
     check(all(us > 0 for us in report["phases"].values()), f"phases: {report['phases']}")
     check(report["paused_us"] >= report["phases"]["seal_us"] + report["phases"]["resume_us"], f"pause: {report}")
     compare(Agent(program).look(), sums[1], "the job goes on", seals=1, resumes=1)

@@ -94,6 +94,8 @@ class FakePages final : public PageOps {
   bool populate(AddressRange range) override;
   PageSet present(Address extent, bool* huge) override;
   Errno map_file(AddressRange range, int fd, uint64_t offset) override;
+  void keep_replaced(Bytes) override {}  // freed at once
+  bool free_replaced() override { return true; }
   Errno map_empty(AddressRange range) override;
   PageSet owned(Address extent) override;
   PageSet exclusive(Address extent) override;
