@@ -83,8 +83,9 @@ class PageOps {
   virtual bool free_replaced() = 0;
   // Maps memory that is empty, and not armed, over `range`.
   virtual Errno map_empty(AddressRange range) = 0;
-  // Which pages of the extent are this process's own: where a file is mapped, those that were written since.
-  virtual PageSet owned(Address extent) = 0;
+  // The first runs of pages in `range`, in order, that are this process's own: where a file is mapped, those that were
+  // written since. How many; fewer than `max` when there are no more.
+  virtual unsigned owned(AddressRange range, AddressRange* out, unsigned max) = 0;
 
   // Which present pages of the extent no other process has, as far as the kernel can tell without a doubt.
   virtual PageSet exclusive(Address extent) = 0;

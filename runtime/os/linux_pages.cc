@@ -245,40 +245,55 @@ bool LinuxPages::populate(AddressRange range) {
 
 namespace {
 
-// Pages of the extent that are present or swapped out and, with `not_of_file`, not a file's; `huge` as for present().
-PageSet scan_pages(int pagemap, Address extent, bool not_of_file, bool* huge) {
+// Runs of pages in [*at, end) that are present or swapped out and, with `not_of_file`, not a file's; `*at` becomes where
+// the next ones may be.
+unsigned scan_pages(int pagemap, uint64_t* at, uint64_t end, bool not_of_file, abi::PageRegion* regions, unsigned max) {
+  abi::PagemapScan scan = {};
+  scan.size = sizeof scan;
+  scan.start = *at;
+  scan.end = end;
+  scan.vec = reinterpret_cast<uintptr_t>(regions);
+  scan.vec_len = max;
+  scan.category_inverted = scan.category_mask = not_of_file ? abi::kPageIsFile : 0;
+  scan.category_anyof_mask = abi::kPageIsPresent | abi::kPageIsSwapped;
+  scan.return_mask = abi::kPageIsPresent | abi::kPageIsHuge;
+  const long n = uffd_ioctl(pagemap, abi::kPagemapScan, &scan);
+  EBB_CHECK(!is_error(n));
+  *at = scan.walk_end > *at ? scan.walk_end : end;
+  return static_cast<unsigned>(n);
+}
+
+constexpr unsigned kRegions = 64;
+
+}  // namespace
+
+PageSet LinuxPages::present(Address extent, bool* huge) {
   PageSet pages;
   if (huge) *huge = false;
-  abi::PageRegion regions[64];
-  uint64_t at = extent.value;
+  abi::PageRegion regions[kRegions];
   const uint64_t end = extent.value + kExtentSize;
-  while (at < end) {
-    abi::PagemapScan scan = {};
-    scan.size = sizeof scan;
-    scan.start = at;
-    scan.end = end;
-    scan.vec = reinterpret_cast<uintptr_t>(regions);
-    scan.vec_len = 64;
-    scan.category_inverted = scan.category_mask = not_of_file ? abi::kPageIsFile : 0;
-    scan.category_anyof_mask = abi::kPageIsPresent | abi::kPageIsSwapped;
-    scan.return_mask = abi::kPageIsPresent | abi::kPageIsHuge;
-    const long n = uffd_ioctl(pagemap, abi::kPagemapScan, &scan);
-    EBB_CHECK(!is_error(n));
-    for (long i = 0; i < n; ++i) {
+  for (uint64_t at = extent.value; at < end;) {
+    const unsigned n = scan_pages(pagemap_.get(), &at, end, false, regions, kRegions);
+    for (unsigned i = 0; i < n; ++i) {
       const unsigned first = static_cast<unsigned>((regions[i].start - extent.value) >> kPageShift);
       const unsigned last = static_cast<unsigned>((regions[i].end - extent.value) >> kPageShift);
       pages.set(PageRun{first, last - first});
       if (huge && last - first == kPagesPerExtent) *huge = (regions[i].categories & abi::kPageIsHuge) != 0;
     }
-    at = scan.walk_end > at ? scan.walk_end : end;
   }
   return pages;
 }
 
-}  // namespace
-
-PageSet LinuxPages::present(Address extent, bool* huge) { return scan_pages(pagemap_.get(), extent, false, huge); }
-PageSet LinuxPages::owned(Address extent) { return scan_pages(pagemap_.get(), extent, true, nullptr); }
+unsigned LinuxPages::owned(AddressRange range, AddressRange* out, unsigned max) {
+  unsigned found = 0;
+  abi::PageRegion regions[kRegions];
+  for (uint64_t at = range.begin.value; at < range.end.value && found < max;) {
+    const unsigned left = max - found < kRegions ? max - found : kRegions;
+    const unsigned n = scan_pages(pagemap_.get(), &at, range.end.value, true, regions, left);
+    for (unsigned i = 0; i < n; ++i) out[found++] = {{regions[i].start}, {regions[i].end}};
+  }
+  return found;
+}
 
 Errno LinuxPages::map_file(AddressRange range, int fd, uint64_t offset) {
   put_aside(range);

@@ -34,7 +34,7 @@ class LinuxPages final : public PageOps {
   void keep_replaced(Bytes bytes) override;
   bool free_replaced() override;
   Errno map_empty(AddressRange range) override;
-  PageSet owned(Address extent) override;
+  unsigned owned(AddressRange range, AddressRange* out, unsigned max) override;
   PageSet exclusive(Address extent) override;
   unsigned read_faults(Fault* out, unsigned max) override;
 

@@ -45,6 +45,45 @@ class FileMapper {
   uint64_t offset_ = 0;
 };
 
+// What of neighbouring extents is the process's own, asked for in as few calls as there is little of it.
+class OwnedPages {
+ public:
+  OwnedPages(PageOps& ops, const ExtentTable& table) : ops_(ops), table_(table) {}
+  // Of extents in the order of their addresses.
+  PageSet of(const Extent& e) {
+    if (e.base >= known_.end) {
+      known_ = range_at(e.base, kExtentSize);
+      while (known_.size() < kMost && table_.find(known_.end)) known_.end = known_.end + kExtentSize;
+      look_from(known_.begin);
+    }
+    PageSet pages;
+    const Address end = e.base + kExtentSize;
+    while (at_ < count_ && runs_[at_].begin < end) {
+      const AddressRange& run = runs_[at_];
+      const Address first = run.begin < e.base ? e.base : run.begin, last = run.end < end ? run.end : end;
+      if (first < last) pages.set(PageRun{first.page_in_extent(), static_cast<unsigned>((last - first) >> kPageShift)});
+      if (run.end > end) break;
+      if (++at_ == kRuns) look_from(Address{run.end});
+    }
+    return pages;
+  }
+
+ private:
+  static constexpr unsigned kRuns = 64;
+  static constexpr uint64_t kMost = uint64_t{1} << 30;
+
+  void look_from(Address from) {
+    at_ = 0;
+    count_ = from < known_.end ? ops_.owned({from, known_.end}, runs_, kRuns) : 0;
+  }
+
+  PageOps& ops_;
+  const ExtentTable& table_;
+  AddressRange known_{};
+  AddressRange runs_[kRuns];
+  unsigned at_ = 0, count_ = 0;
+};
+
 }  // namespace
 
 // What the kernel keeps, and CRIU has to store.
@@ -145,21 +184,23 @@ Errno Pager::expect_hashes() {
 Errno Pager::take_back(char* buffer) {
   now_ns_ = clock_.now_ns();  // of another machine's start, perhaps
   store_blocked_until_ns_ = starved_since_ns_ = random_ns_ = 0;
-  // What was worth it in another phase of the program may cost a megabyte a touch in this one.
-  neighbours_ = Neighbours();
+  // What was worth it in another phase of the program may cost a megabyte a touch in this one; and a program that comes
+  // back touches a little of much first.
+  neighbours_ = Neighbours(Neighbours::kMost, 4);
   Errno failed = expect_hashes();
   AddressRange empty{};  // neighbouring ranges without anything to keep
   const auto flush = [&] {
     if (!failed && !empty.empty()) failed = ops_.map_empty(empty);
     empty = {};
   };
+  OwnedPages owned(ops_, table_);
   table_.for_all([&](Extent& e) {
     if (failed || e.managed.none()) return;
     e.keep_until_ns = e.shared_at_ns = 0;
     e.clean = {};  // nothing is protected any more, what was kept included
     const PageSet files = e.sealed ? given(e).minus(e.resident) : PageSet{};
     e.sealed = false;
-    const PageSet here = ops_.owned(e.base) & e.managed;
+    const PageSet here = owned.of(e) & e.managed;
     // Threads that wait for the lock we hold touch their stacks once they have it (StackHold).
     const PageSet saved = __atomic_load_n(&e.held, __ATOMIC_SEQ_CST) ? files : files & here;
     if (saved.none()) {

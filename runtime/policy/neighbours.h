@@ -12,7 +12,7 @@ class Neighbours {
  public:
   static constexpr unsigned kMost = 256;
 
-  constexpr explicit Neighbours(unsigned most = kMost) : most_(most) {}
+  constexpr explicit Neighbours(unsigned most = kMost, unsigned window = 16) : most_(most), window_(window) {}
 
   // Pages to load around a fault: 1, 4, 16, 64 or 256.
   unsigned window() const { return window_; }
@@ -55,7 +55,7 @@ class Neighbours {
   static constexpr unsigned kTried = 32;
 
   unsigned most_;
-  unsigned window_ = 16;
+  unsigned window_;
   unsigned touched_ = 0, judged_ = 0, beside_ = 0, misses_ = 0;
   uint64_t random_ = 1;
 };

@@ -1,8 +1,24 @@
 #include "space/extent_table.h"
 
+#include <new>
+
 #include "base/check.h"
 
 namespace ebb {
+
+// Three to a page: the arena's classes are powers of two, and every snapshot stores and restores the records.
+Extent* ExtentTable::make() {
+  constexpr unsigned kInPage = kPageSize / sizeof(Extent);
+  static_assert(kInPage >= 3 && sizeof(Extent) >= sizeof(Free));
+  if (!free_) {
+    char* const page = static_cast<char*>(arena_.allocate(kPageSize));
+    if (!page) return nullptr;
+    for (unsigned i = kInPage; i-- > 0;) free_ = new (page + i * sizeof(Extent)) Free{free_};
+  }
+  Free* const found = free_;
+  free_ = found->next;
+  return new (found) Extent;
+}
 
 ExtentTable::Leaf* ExtentTable::leaf_for(Address a) {
   auto& place = leaves_[a.value >> kLeafShift];
@@ -21,7 +37,7 @@ Extent* ExtentTable::find_or_make(Address a) {
   auto& place = leaf->extent[index(a)];
   Extent* e = place.load(std::memory_order_relaxed);
   if (!e) {
-    e = arena_.make<Extent>();
+    e = make();
     if (!e) return nullptr;
     e->base = a.extent();
     place.store(e, std::memory_order_release);
@@ -37,7 +53,8 @@ void ExtentTable::destroy(Extent& e) {
       .load(std::memory_order_relaxed)
       ->extent[index(e.base)]
       .store(nullptr, std::memory_order_release);
-  arena_.destroy(&e);
+  e.~Extent();
+  free_ = new (&e) Free{free_};
   --size_;
 }
 

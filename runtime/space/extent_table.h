@@ -69,11 +69,16 @@ class ExtentTable {
   struct Leaf {
     std::atomic<Extent*> extent[kExtentsPerLeaf];
   };
+  struct Free {
+    Free* next;
+  };
+  Extent* make();
   static unsigned index(Address a) { return static_cast<unsigned>(a.value >> kExtentShift) % kExtentsPerLeaf; }
   Leaf* leaf_for(Address a);
 
   Arena& arena_;
   std::atomic<Leaf*> leaves_[kLeaves] = {};
+  Free* free_ = nullptr;
   uint64_t size_ = 0;
 };
 

@@ -320,11 +320,18 @@ Errno FakePages::map_empty(AddressRange range) {
   return {};
 }
 
-PageSet FakePages::owned(Address extent) {
-  PageSet pages = present(extent, nullptr);
-  for (unsigned i = 0; i < kPagesPerExtent; ++i)
-    if (pages.test(i) && state(extent + i * kPageSize).of_file) pages.clear(i);
-  return pages;
+unsigned FakePages::owned(AddressRange range, AddressRange* out, unsigned max) {
+  unsigned found = 0;
+  for (Address a = range.begin; a < range.end && simulated(a); a = a + kPageSize) {
+    if (!state(a).present || state(a).of_file) continue;
+    if (found && out[found - 1].end == a) {
+      out[found - 1].end = a + kPageSize;
+      continue;
+    }
+    if (found == max) break;
+    out[found++] = range_at(a, kPageSize);
+  }
+  return found;
 }
 
 Result<void> FakePages::protect(AddressRange range, bool on) {

@@ -97,7 +97,7 @@ class FakePages final : public PageOps {
   void keep_replaced(Bytes) override {}  // freed at once
   bool free_replaced() override { return true; }
   Errno map_empty(AddressRange range) override;
-  PageSet owned(Address extent) override;
+  unsigned owned(AddressRange range, AddressRange* out, unsigned max) override;
   PageSet exclusive(Address extent) override;
   unsigned read_faults(Fault* out, unsigned max) override;
 

@@ -12,7 +12,10 @@
 #include <cerrno>
 #include <csetjmp>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -372,6 +375,41 @@ TEST_F(LinuxPagesTest, PresentSeesScatteredPagesExactly) {
     touched.set(static_cast<unsigned>(i));
   }
   EXPECT_EQ(ops_.present(m.range().begin, nullptr), touched);
+}
+
+// Of /proc/self/status, in pages.
+uint64_t anonymous_pages() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (word == "RssAnon:" && status >> word) return std::stoull(word) / 4;
+  return 0;
+}
+
+TEST_F(LinuxPagesTest, WhatAFileReplacesIsFreedLater) {
+  constexpr size_t kPages = 8 * kPagesPerExtent, kMost = kPages / 2;
+  const Map m(kPages * kPage);
+  std::FILE* const file = std::tmpfile();
+  const std::vector<char> text(kPages * kPage, 'f');
+  ASSERT_EQ(std::fwrite(text.data(), 1, text.size(), file), text.size());
+  ASSERT_EQ(std::fflush(file), 0);
+  ASSERT_TRUE(ops_.arm({m.page(0), m.page(kMost)}).ok());  // a mapping of its own, since the others are not
+  for (size_t i = 0; i < kMost; ++i) ASSERT_TRUE(ops_.copy(m.page(i), text.data(), Bytes{kPage}).done.count);
+  for (size_t i = kMost; i < kPages; ++i) m.at(i) = 'a';
+  ASSERT_TRUE(ops_.protect({m.page(0), m.page(kMost)}, true).ok());
+  const uint64_t before = anonymous_pages();
+  ops_.keep_replaced(Bytes{kPages * kPage});
+  ASSERT_FALSE(ops_.map_file({m.page(3), m.page(kPages - 3)}, fileno(file), 3 * kPage));
+  for (size_t i = 3; i < kPages - 3; i += 31) ASSERT_EQ(m.at(i), 'f');
+  EXPECT_EQ(m.at(kPages - 1), 'a');
+  const uint64_t replaced = anonymous_pages();
+  while (!ops_.free_replaced()) {
+  }
+  EXPECT_LT(anonymous_pages() + kPages * 3 / 4, before);
+  EXPECT_GT(replaced + kPages / 4, before) << "it was freed at once";
+  m.at(5) = 'w';
+  EXPECT_EQ(m.at(6), 'f');
+  EXPECT_TRUE(ops_.free_replaced()) << "there is nothing more";
+  std::fclose(file);
 }
 
 TEST_F(LinuxPagesTest, PoisonedPagesRaiseSigbus) {

@@ -110,6 +110,40 @@ TEST_F(StoreTest, ANewerLayerSupersedesAnOlderOne) {
   EXPECT_EQ(store_.size(), Bytes{kExtentSize});
 }
 
+TEST_F(StoreTest, RecordsKeepTheirLayerUntilTheyAreForgotten) {
+  std::vector<PageHash> hashes(kPagesPerExtent), back(kPagesPerExtent);
+  hashes[3] = {77};
+  a_.hashes = b_.hashes = hashes.data();
+  put(a_, {0, 1});
+  put(b_, {0, 1});
+  ASSERT_FALSE(store_.keep_record(a_));
+  ASSERT_FALSE(store_.keep_record(b_));
+  const unsigned layer = a_.record.layer;
+  EXPECT_NE(a_.record.slot, b_.record.slot);
+  store_.trim_unused();
+  store_.seal();
+  ASSERT_FALSE(store_.read_record(a_, back.data()));
+  EXPECT_EQ(back, hashes);
+  put(a_, {0, 1});
+  put(b_, {0, 1});
+  EXPECT_TRUE(store_.is_layer(layer)) << "no page of it is needed any more, but the records are";
+  store_.forget(a_, PageSet::all());
+  EXPECT_EQ(a_.record.layer, kNoLayer) << "there is no page that it could be of";
+  EXPECT_TRUE(store_.is_layer(layer));
+  ASSERT_FALSE(store_.keep_record(b_));
+  EXPECT_FALSE(store_.is_layer(layer));
+}
+
+TEST_F(StoreTest, ARecordThatFindsNoSpaceIsNone) {
+  std::vector<PageHash> hashes(kPagesPerExtent);
+  a_.hashes = hashes.data();
+  put(a_, {0, 1});
+  store_.seal();
+  files_.set_capacity(files_.used());
+  EXPECT_EQ(store_.keep_record(a_).value, ENOSPC);
+  EXPECT_EQ(a_.record.layer, kNoLayer);
+}
+
 TEST_F(StoreTest, ContiguousRunsEndWhereTheLayerOrTheRunEnds) {
   put(a_, {0, 10});
   store_.seal();
