@@ -150,6 +150,9 @@ class TierFiles {
   virtual void copy_out(char* to, const char* from, uint64_t bytes) = 0;
   // All of it at once, by the thread itself. Errors: ENOSPC, EIO and their kin; EIO where the file ends too early.
   virtual Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) = 0;
+  // The same from the page cache alone: EAGAIN where it is not all there, and the device may have been asked for it
+  // then.
+  virtual Errno read_cached(int fd, uint64_t offset, char* to, uint64_t bytes) = 0;
   // Begins to read into the page cache what will be asked for by read() soon; a hint.
   virtual void read_ahead(int fd, uint64_t offset, uint64_t bytes) = 0;
   // kPast takes memory, offset and size aligned to pages.

@@ -245,8 +245,8 @@ bool LinuxPages::populate(AddressRange range) {
 
 namespace {
 
-// Runs of pages in [*at, end) that are present or swapped out and, with `not_of_file`, not a file's; `*at` becomes where
-// the next ones may be.
+// Runs of pages in [*at, end) that are present or swapped out and, with `not_of_file`, not a file's; `*at` becomes
+// where the next ones may be.
 unsigned scan_pages(int pagemap, uint64_t* at, uint64_t end, bool not_of_file, abi::PageRegion* regions, unsigned max) {
   abi::PagemapScan scan = {};
   scan.size = sizeof scan;
@@ -315,8 +315,8 @@ void LinuxPages::keep_replaced(Bytes bytes) {
   while (!free_replaced()) {
   }
   const uint64_t space = 2 * bytes.count + 2 * kExtentSize;
-  const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(space), PROT_NONE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const long r =
+      raw_syscall(SYS_mmap, 0, static_cast<long>(space), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (is_error(r)) return;
   replaced_ = range_at({static_cast<uint64_t>(r)}, space);
   replaced_end_ = replaced_.begin;

@@ -6,6 +6,7 @@
 #include <linux/stat.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <cerrno>
 
@@ -123,6 +124,13 @@ void LinuxTierFiles::copy_out(char* to, const char* from, uint64_t bytes) {
 
 Errno LinuxTierFiles::read(int fd, uint64_t offset, char* to, uint64_t bytes) {
   return whole(SYS_pread64, fd, offset, as_arg(to), bytes);
+}
+
+Errno LinuxTierFiles::read_cached(int fd, uint64_t offset, char* to, uint64_t bytes) {
+  const iovec part = {to, bytes};
+  const long r = raw_syscall(SYS_preadv2, fd, as_arg(&part), 1, static_cast<long>(offset), 0, RWF_NOWAIT);
+  if (is_error(r)) return errno_of(r);
+  return r == static_cast<long>(bytes) ? Errno{} : Errno{EAGAIN};
 }
 
 void LinuxTierFiles::read_ahead(int fd, uint64_t offset, uint64_t bytes) {

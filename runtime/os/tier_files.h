@@ -30,6 +30,7 @@ class LinuxTierFiles final : public TierFiles {
   char* map(int fd) override;
   void unmap(char* mapping) override;
   void copy_out(char* to, const char* from, uint64_t bytes) override;
+  Errno read_cached(int fd, uint64_t offset, char* to, uint64_t bytes) override;
   void read_ahead(int fd, uint64_t offset, uint64_t bytes) override;
   Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) override;
   Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache cache) override;

@@ -1,5 +1,5 @@
-// HashPool: memory for the hashes of extents, 512 each. Apart from the arena, so that a snapshot can be taken without it:
-// what the store has a copy of is dropped as a whole then (see Pager::map_store()).
+// HashPool: memory for the hashes of extents, 512 each. Apart from the arena, so that a snapshot can be taken without
+// it: what the store has a copy of is dropped as a whole then (see Pager::map_store()).
 //
 // Guarded by the state lock. No allocation but mappings of its own.
 #pragma once

@@ -54,21 +54,14 @@ bool Pager::demand_load(Extent& e, unsigned i) {
     if (e.loading.test(i)) e.wanted.set(i);
     return there;
   }
-  if (store_.byte_addressable() && !worth_whole(e, pages)) {
-    // No latency to hide: copy what is next to it and let the thread go.
-    PageRun run = pages.next_run(i);
-    if (run.first != i) run = {i, 1};
-    if (run.count > kScratchPages) run.count = kScratchPages;
-    if (!beside)
-      run.count = 1;  // what is copied beside it is not seen to be used or not, and takes the place of what is
-    run.count = store_.contiguous(e, i, run.count);
-    if (!make_room({run.count})) {
-      run.count = 1;
-      if (!make_room({1})) return false;
+  if (store_.byte_addressable() ? !worth_whole(e, pages) : !scan) {
+    // What is copied beside it is not seen to be used or not, and takes the place of what is.
+    const PageRun run = beside && pages.test(i) ? PageRun{i, pages.next_gap(i) - i} : PageRun{i, 1};
+    bool there = false;
+    if (const unsigned count = load_from_memory(e, run, &there)) {
+      Streams::provided(s, page + count);
+      return there;
     }
-    const bool done = load_at_once(e, run, true);
-    Streams::provided(s, page + run.count);
-    return done;
   }
   if (pages.count() == 1 && load_alone(e, i)) {
     e.wanted.set(i);
@@ -90,6 +83,27 @@ bool Pager::demand_load(Extent& e, unsigned i) {
   if (e.aside.test(i)) return bring_back(e, i);  // from memory: there already
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
+}
+
+// What has no latency to hide, on a tier in memory or in the page cache: copies the page and, of `run`, what comes next
+// to it in the store. How many pages are dealt with; 0 when it is in neither place. `*there`: the thread need not wait.
+unsigned Pager::load_from_memory(Extent& e, PageRun run, bool* there) {
+  run.count = store_.contiguous(e, run.first, run.count < kScratchPages ? run.count : kScratchPages);
+  const SlotPlace place = store_.place(e, run.first);
+  const bool cached = !store_.byte_addressable();
+  if (cached && !place.cached) return 0;
+  *there = false;
+  if (!make_room({run.count})) {
+    run.count = 1;
+    if (!make_room({1})) return 1;
+  }
+  if (cached && store_.copy_in_cached(place, scratch_, run.count * kPageSize)) {
+    budget_.release({run.count});
+    return 0;
+  }
+  random_ns_ = now_ns_;  // it did not wait for the device, but would for a large read before it
+  *there = load_at_once(e, run, true, cached);
+  return run.count;
 }
 
 // A page of a walk by a constant step, alone and directly to its place; `asked`: a thread waits for it. True when the
@@ -126,21 +140,19 @@ void Pager::take_samples(Extent& e, const PageSet& pages, unsigned i) {
   }
 }
 
-// From memory to its place: hashed where it lies in a mapping, else in the scratch pages, which hold the run. The pages
-// are charged.
-bool Pager::load_at_once(Extent& e, PageRun run, bool asked) {
+// From memory to its place: hashed where it lies in a mapping, else in the scratch pages, which hold the run (`read`:
+// they do already). The pages are charged.
+bool Pager::load_at_once(Extent& e, PageRun run, bool asked, bool read) {
   const SlotPlace place = store_.place(e, run.first);
   const char* from = place.mapped ? place.mapped : scratch_;
-  const Errno failed = place.mapped ? Errno{} : store_.copy_in(place, scratch_, run.count * kPageSize);
+  const Errno failed = place.mapped || read ? Errno{} : store_.copy_in(place, scratch_, run.count * kPageSize);
   if (failed && run.count > 1) {  // only what is waited for can be lost
     e.doubtful = true;
     budget_.release({run.count - 1});
     return load_at_once(e, {run.first, 1}, asked);
   }
   unsigned good = 0;
-  while (!failed && good < run.count &&
-         is_as_written(e, run.first + good, from + good * kPageSize))
-    ++good;
+  while (!failed && good < run.count && is_as_written(e, run.first + good, from + good * kPageSize)) ++good;
   budget_.release({run.count - good});
   run.count = good;
   if (!good && !asked) {  // it may never be

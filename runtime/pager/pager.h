@@ -239,7 +239,8 @@ class Pager {
   void take_samples(Extent& e, const PageSet& pages, unsigned i);
   bool load_step(Extent& e, unsigned i, bool asked);
   void load_steps(Stride& s);
-  bool load_at_once(Extent& e, PageRun run, bool asked);
+  unsigned load_from_memory(Extent& e, PageRun run, bool* there);
+  bool load_at_once(Extent& e, PageRun run, bool asked, bool read = false);
   void drop_beside(Extent& e);
   bool worth_whole(const Extent& e, const PageSet& pages) const;
   bool take_load_slot(Extent& e, const PageSet& pages);
@@ -338,7 +339,7 @@ class Pager {
   unsigned turn_ = 0;                 // counts victims, for the share of the main queue
   unsigned main_share_ = kMainShare;  // of so many victims one is from the main queue, even while a scan runs
   uint64_t run_ns_ = 0;               // how long the program could show what it uses: the clock of limbo
-  uint64_t random_ns_ = 0;            // when a thread last waited for a page that no walk led to
+  uint64_t random_ns_ = 0;            // when a thread last asked for a page that no walk led to
   bool stalled_ = false;              // one does now
   bool hurry_ = false;                // limbo gives no time
   bool unripe_ = false;               // room is wanted, and what is in limbo had no time yet

@@ -134,8 +134,7 @@ void Pager::compare(Extent& e, PageRun run, const char* page, Compared& out) {
       continue;
     }
     content_[i] = hash_page(page, 0);
-    const bool same =
-        e.stored.test(i) && hashes(e) && bound_to(content_[i], store_.place(e, i).seed) == e.hashes[i];
+    const bool same = e.stored.test(i) && hashes(e) && bound_to(content_[i], store_.place(e, i).seed) == e.hashes[i];
     (same ? out.stored : out.changed).set(i);
   }
 }

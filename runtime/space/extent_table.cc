@@ -47,7 +47,8 @@ Extent* ExtentTable::find_or_make(Address a) {
 }
 
 void ExtentTable::destroy(Extent& e) {
-  EBB_CHECK(e.queue == Queue::kNone && e.away == Away::kNone && e.slot == kNoSlot && !e.store && !e.hashes && !e.transfers);
+  EBB_CHECK(e.queue == Queue::kNone && e.away == Away::kNone && e.slot == kNoSlot && !e.store && !e.hashes &&
+            !e.transfers);
   EBB_CHECK(e.record.layer == kNoLayer);
   leaves_[e.base.value >> kLeafShift]
       .load(std::memory_order_relaxed)

@@ -15,13 +15,13 @@ SlotPlace Store::place_in(const StoreEntry& entry, unsigned i) const {
   const uint64_t offset = (uint64_t{entry.area} << kExtentShift) + uint64_t{i} * kPageSize;
   // A multiplicative mix (the odd constant of splitmix64) is enough: the seed only has to differ between slots.
   const uint64_t seed = seed_ ^ (((uint64_t{entry.layer} << 48) + (offset >> kPageShift) + 1) * 0x9E3779B97F4A7C15ull);
-  return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, seed};
+  return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, seed, layer.cached};
 }
 
 SlotPlace Store::place_of(const RecordPlace& record) const {
   const Layer& layer = layers_[record.layer];
   const uint64_t offset = (uint64_t{record.area} << kExtentShift) + uint64_t{record.slot} * kPageSize;
-  return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, 0};
+  return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, 0, layer.cached};
 }
 
 SlotPlace Store::place(const Extent& e, unsigned i) const {
@@ -50,6 +50,10 @@ Errno Store::copy_in(const SlotPlace& place, char* to, uint64_t bytes) {
   if (!place.mapped) return files_.read(place.fd, place.offset, to, bytes);
   __builtin_memcpy(to, place.mapped, bytes);
   return {};
+}
+
+Errno Store::copy_in_cached(const SlotPlace& place, char* to, uint64_t bytes) {
+  return place.cached ? files_.read_cached(place.fd, place.offset, to, bytes) : Errno{EAGAIN};
 }
 
 Result<unsigned> Store::top_layer() {
@@ -157,7 +161,8 @@ Errno Store::keep_record(Extent& e) {
   }
   const RecordPlace record = {record_area_, static_cast<uint16_t>(top.value()),
                               static_cast<uint16_t>(kPagesPerExtent - record_slots_left_)};
-  if (const Errno failed = copy_out(place_of(record), reinterpret_cast<const char*>(e.hashes), kPageSize)) return failed;
+  if (const Errno failed = copy_out(place_of(record), reinterpret_cast<const char*>(e.hashes), kPageSize))
+    return failed;
   --record_slots_left_;
   e.record = record;
   ++layer.records_live;
@@ -267,6 +272,7 @@ Errno Store::open_files(const char* folder, bool mapping) {
     const auto fd = files_.reopen(folder, layer.name, mapping);
     if (!fd.ok()) return close_files(), fd.error();
     layer.fd = fd.value();
+    layer.cached = true;
     if (byte_addressable_ && !mapping) layer.mapped = files_.map(fd.value());
   }
   return {};

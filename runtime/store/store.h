@@ -29,7 +29,8 @@ struct SlotPlace {
   int fd = -1;
   uint64_t offset = 0;
   char* mapped = nullptr;
-  uint64_t seed = 0;  // for hash_page: differs for every slot of the job
+  uint64_t seed = 0;    // for hash_page: differs for every slot of the job
+  bool cached = false;  // the file is read through the page cache
 };
 
 class Store {
@@ -74,9 +75,9 @@ class Store {
   void close_files();
   Errno open_files(const char* folder, bool mapping);
 
-  // For snapshots, too: a copy of the extent's hashes, which takes a page slot of the writable layer. A copy that is out
-  // of date is forgotten by whoever changes a hash, and by the store with the extent's last page.
-  // Errors: as writable() and TierFiles::write() and read().
+  // For snapshots, too: a copy of the extent's hashes, which takes a page slot of the writable layer. A copy that is
+  // out of date is forgotten by whoever changes a hash, and by the store with the extent's last page. Errors: as
+  // writable() and TierFiles::write() and read().
   Errno keep_record(Extent& e);
   Errno read_record(const Extent& e, PageHash* to);
   void forget_record(Extent& e);
@@ -118,6 +119,9 @@ class Store {
   // read().
   Errno copy_out(const SlotPlace& place, const char* from, uint64_t bytes, Cache cache = Cache::kThrough);
   Errno copy_in(const SlotPlace& place, char* to, uint64_t bytes);
+  // From a file of a snapshot, if it is in the page cache: no other has passed through it. EAGAIN if not; else as
+  // copy_in().
+  Errno copy_in_cached(const SlotPlace& place, char* to, uint64_t bytes);
 
   Bytes size() const { return {uint64_t{areas_} << kExtentShift}; }
   bool byte_addressable() const { return byte_addressable_; }
@@ -131,6 +135,7 @@ class Store {
     bool sealed = false;
     bool inherited = false;  // made by a process that this one was forked from
     bool kept = false;       // not to be merged
+    bool cached = false;     // read through the page cache
     char* mapped = nullptr;
     uint32_t areas_made = 0;      // ever, in the file
     uint32_t areas_reserved = 0;  // space promised by the file system
@@ -154,8 +159,8 @@ class Store {
   unsigned layers_in_use_ = 0;
   unsigned layers_inherited_ = 0;  // of these
   int top_ = -1;
-  uint32_t record_area_ = 0;                     // of the writable layer, where the next record goes
-  unsigned record_slots_left_ = 0;               // in it
+  uint32_t record_area_ = 0;        // of the writable layer, where the next record goes
+  unsigned record_slots_left_ = 0;  // in it
   uint32_t areas_ = 0;
   bool byte_addressable_ = false;
 };

@@ -84,6 +84,10 @@ void FakeFiles::unmap(char* mapping) {
 
 void FakeFiles::copy_out(char* to, const char* from, uint64_t bytes) { std::memcpy(to, from, bytes); }
 
+Errno FakeFiles::read_cached(int fd, uint64_t offset, char* to, uint64_t bytes) {
+  return cached ? read(fd, offset, to, bytes) : Errno{EAGAIN};
+}
+
 Errno FakeFiles::read(int fd, uint64_t offset, char* to, uint64_t bytes) {
   if (call_script)
     if (const Errno e = call_script(false, fd, offset)) return e;

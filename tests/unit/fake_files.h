@@ -51,6 +51,9 @@ class FakeFiles final : public TierFiles {
   char* map(int fd) override;
   void unmap(char* mapping) override;
   void copy_out(char* to, const char* from, uint64_t bytes) override;
+  // Whether read_cached() finds anything.
+  bool cached = false;
+  Errno read_cached(int fd, uint64_t offset, char* to, uint64_t bytes) override;
   void read_ahead(int, uint64_t, uint64_t) override {}
   Errno read(int fd, uint64_t offset, char* to, uint64_t bytes) override;
   Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache cache) override;

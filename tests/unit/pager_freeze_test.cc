@@ -168,7 +168,9 @@ TEST_P(PagerFreezeTest, HashesAreKeptByTheStoreAndOnlyAnewForWhatChanged) {
     EXPECT_EQ(w.extent(a.begin).hashes, nullptr) << "no snapshot holds them";
     w.take_back();
   };
-  const auto place = [&](uint64_t i) { return hash_of(w, w.extent(page(a, i)), 0).offset + w.extent(page(a, i)).record.layer; };
+  const auto place = [&](uint64_t i) {
+    return hash_of(w, w.extent(page(a, i)), 0).offset + w.extent(page(a, i)).record.layer;
+  };
   snapshot();
   const uint64_t first = place(0), second = place(512);
   EXPECT_NE(first, second);
@@ -268,6 +270,27 @@ TEST(PagerFreezeDiskTest, HashesThatCannotBeReadAtOnceAreReadAgain) {
   EXPECT_EQ(refused, 3);
   w.k.files.call_script = nullptr;
   w.expect(page(a, 4), 5);
+}
+
+TEST(PagerFreezeDiskTest, WhatThePageCacheHasIsThereAtOnce) {
+  PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};
+  const AddressRange a = w.add({3000});
+  w.write_all(a, 1);
+  ASSERT_FALSE(w.seal());
+  w.take_back();
+  w.k.files.cached = true;
+  ASSERT_EQ(w.k.pages.touch(page(a, 1000), false), Touch::kFault);
+  w.step();
+  EXPECT_EQ(w.k.pages.touch(page(a, 1000), false), Touch::kDone) << "no transfer was waited for";
+  EXPECT_EQ(w.charged(), 1u);
+  w.expect(page(a, 1001), 1002);
+  const SlotPlace place = w.store.place(w.extent(page(a, 2000)), w.index(page(a, 2000)));
+  w.k.files.corrupt(place.fd, place.offset);
+  EXPECT_EQ(w.touch(page(a, 2000), false), Touch::kBus);
+  w.k.files.cached = false;
+  w.expect_all({a.begin, page(a, 1999)}, 1);
+  w.k.files.cached = true;
+  w.expect_all({page(a, 2001), a.end}, 2002);
 }
 
 // From memory pages come one by one, and nobody waits for it.

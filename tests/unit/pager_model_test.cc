@@ -303,6 +303,7 @@ class Model {
   void change_budget() {
     const Pages budget{pick(2) ? 2048 : 1024 + pick(3000)};
     w.control->clean_ahead.store(pick(2));
+    w.k.files.cached = pick(2);
     // A lowered budget is reached in time; what comes in meanwhile is not over it by a fault of the pager.
     w.strict = w.charged() <= budget.count;
     w.control->budget.store(to_bytes(budget).count);
