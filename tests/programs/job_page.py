@@ -9,7 +9,7 @@ import re
 import struct
 
 MAGIC = 0x31304C5254434245
-VERSION = 4
+VERSION = 5
 HEAD = ["budget", "charged", "peak_charged", "managed", "peak_managed", "stored", "peak_need", "peak_own_bytes",
         "pressure", "store_bytes", "peak_store_bytes"]
 COUNTERS = ["evicted_bytes", "written_bytes", "cleaned_bytes", "loaded_bytes", "returned_bytes", "zero_bytes", "faults", "stall_ns",
