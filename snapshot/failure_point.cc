@@ -4,6 +4,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 namespace ebb::snapshot {
@@ -19,12 +20,20 @@ long asked_for() {
   return text ? std::atol(text) : 0;
 }
 
+// True the first time that the step is asked for.
+bool is_stop(const char* step) {
+  static const char* const wanted = std::getenv("EBB_TEST_STOP_POINT");
+  static std::atomic<bool> was = false;
+  return wanted && std::strcmp(wanted, step) == 0 && !was.exchange(true);
+}
+
 }  // namespace
 
 void failure_point(const char* step) {
   static const long last = asked_for();
   static std::atomic<long> count = 0;
   if (last > 0 && ++count == last) raise(SIGKILL);
+  if (is_stop(step)) raise(SIGSTOP);
   if (the_hook()) the_hook()(step);
 }
 

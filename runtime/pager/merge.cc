@@ -20,6 +20,7 @@ bool Pager::merge_step(MergeWalk& walk, char* buffer) {
     if (walk.layer < 0) return true;
   }
   const auto layer = static_cast<unsigned>(walk.layer);
+  if (!store_.is_sealed(layer)) return true;
   while (Extent* const e = table_.next(walk.next)) {
     walk.next = e->base + kExtentSize;
     StoreEntry* const entry = Store::entry_in(*e, layer);
@@ -31,12 +32,12 @@ bool Pager::merge_step(MergeWalk& walk, char* buffer) {
     }
     // Its hashes are kept anew by the next snapshot.
     if (record && hashes(*e)) store_.forget_record(*e);
-    if (e->record.layer != layer && (!entry || merge(*e, *entry, buffer))) return !store_.is_layer(layer);
+    if (e->record.layer != layer && (!entry || merge(*e, *entry, buffer))) return !store_.is_sealed(layer);
     store_.keep_layer(layer);  // the device fails, or is full
     return true;
   }
   // All had their turn. What is left of the layer is what was left out.
-  if (!walk.left_out && store_.is_layer(layer)) store_.keep_layer(layer);
+  if (!walk.left_out && store_.is_sealed(layer)) store_.keep_layer(layer);
   return true;
 }
 

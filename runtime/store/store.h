@@ -104,7 +104,8 @@ class Store {
   bool nearly_crowded() const { return layers_in_use_ >= kMaxLayers - kMaxLayers / 5; }
   // The sealed layer that holds the least, of those that may be merged; -1 if there is none.
   int smallest_sealed() const;
-  bool is_layer(unsigned layer) const { return layers_[layer].used; }
+  // Not of one that ended and whose number another one has got.
+  bool is_sealed(unsigned layer) const { return layers_[layer].used && layers_[layer].sealed; }
   // It could not be emptied, and is not to be tried again before keep_no_layer().
   void keep_layer(unsigned layer) { layers_[layer].kept = true; }
   void keep_no_layer();

@@ -35,7 +35,7 @@ TEST_P(PagerMergeTest, WhatIsLeftOfALayerMovesAndTheLayerEnds) {
   ASSERT_GE(smallest, 0);
   const auto walk = merge();
   EXPECT_EQ(walk.layer, smallest);
-  EXPECT_FALSE(w.store.is_layer(static_cast<unsigned>(smallest)));
+  EXPECT_FALSE(w.store.is_sealed(static_cast<unsigned>(smallest)));
   while (w.store.smallest_sealed() >= 0) merge();
   for (uint64_t i = 0; i < 1024; ++i)
     w.expect(page(a, i), i >= 20 && i < 920 ? 9000 + i - 20 : i >= 10 && i < 1010 ? 5000 + i - 10 : i + 1);
@@ -46,7 +46,7 @@ TEST_P(PagerMergeTest, ADeviceThatTakesNothingLosesNothing) {
   layer(a, 0, 1024, 1);
   w.k.files.set_capacity(w.k.files.used());
   const auto walk = merge();
-  EXPECT_TRUE(w.store.is_layer(static_cast<unsigned>(walk.layer)));
+  EXPECT_TRUE(w.store.is_sealed(static_cast<unsigned>(walk.layer)));
   EXPECT_EQ(w.store.smallest_sealed(), -1) << "it is not tried again and again";
   w.expect_all(a, 1);
   w.k.files.set_capacity({uint64_t{1} << 30});
@@ -133,7 +133,7 @@ TEST(PagerMergeDiskTest, ADamagedPageStaysWhereItIsFoundOut) {
   Pager::MergeWalk walk;
   while (!w.pager.merge_step(walk, w.buffer)) {
   }
-  EXPECT_TRUE(w.store.is_layer(static_cast<unsigned>(walk.layer)));
+  EXPECT_TRUE(w.store.is_sealed(static_cast<unsigned>(walk.layer)));
   EXPECT_EQ(w.touch(page(a, 100), false), FakePages::Touch::kBus);
   w.expect(page(a, 99), 100);
   w.expect(page(a, 101), 102);

@@ -126,12 +126,12 @@ TEST_F(StoreTest, RecordsKeepTheirLayerUntilTheyAreForgotten) {
   EXPECT_EQ(back, hashes);
   put(a_, {0, 1});
   put(b_, {0, 1});
-  EXPECT_TRUE(store_.is_layer(layer)) << "no page of it is needed any more, but the records are";
+  EXPECT_TRUE(store_.is_sealed(layer)) << "no page of it is needed any more, but the records are";
   store_.forget(a_, PageSet::all());
   EXPECT_EQ(a_.record.layer, kNoLayer) << "there is no page that it could be of";
-  EXPECT_TRUE(store_.is_layer(layer));
+  EXPECT_TRUE(store_.is_sealed(layer));
   ASSERT_FALSE(store_.keep_record(b_));
-  EXPECT_FALSE(store_.is_layer(layer));
+  EXPECT_FALSE(store_.is_sealed(layer));
 }
 
 TEST_F(StoreTest, ARecordThatFindsNoSpaceIsNone) {
