@@ -109,13 +109,17 @@ def answer(i, word):
     for block in blocks[i::step]: block[100 + i] = (block[100 + i] + int(word)) % 256
     return hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16]
 def child(i, pipe):
+    for end in pipes: end.close()
     blocks.extend(bytearray([i]) * (1 << 20) for _ in range(own))
-    for word in iter(pipe.recv, "end"): pipe.send(answer(i, word))
+    try:
+        for word in iter(pipe.recv, "end"): pipe.send(answer(i, word))
+    except EOFError:  # the parent was killed
+        pass
 pipes = []
 for i in range(1, children + 1):
     ours, theirs = multiprocessing.Pipe()
-    multiprocessing.get_context("fork").Process(target=child, args=(i, theirs)).start()
     pipes.append(ours)
+    multiprocessing.get_context("fork").Process(target=child, args=(i, theirs)).start()
 for line in sys.stdin:
     for pipe in pipes: pipe.send(line)
     try:
