@@ -55,12 +55,13 @@ def main():
 
     program = os.path.join(a.build, "bin", "bench_overcommit")
     pressure = Pressure(program, a.disk, a.memory_tier, a.quick, a.timeout)
-    freezing = Freezing(a.build, a.disk, a.quick)
+    freezing = Freezing(a.build, a.disk, a.memory_tier, a.quick)
     overhead = Overhead(a.build, ROOT, a.disk, a.quick)
     benches = {"fits": overhead.fits, "true": overhead.true, "malloc": overhead.malloc, "seq": pressure.seq,
                "rmw": pressure.rmw, "rand": pressure.rand, "hotcold": pressure.hotcold, "refault": pressure.refault,
-               "own": pressure.own, "pause": freezing.pause, "delta": freezing.delta, "clones": freezing.clones,
-               "rds": freezing.rds}
+               "own": pressure.own, "pause": freezing.pause, "cold": freezing.cold, "delta": freezing.delta,
+               "delta-memory": freezing.delta_memory, "clones": freezing.clones, "rds": freezing.rds,
+               "rds-gzip": freezing.rds_gzip}
     if a.list:
         print("\n".join(benches))
         return 0

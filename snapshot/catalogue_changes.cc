@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
+#include <map>
+#include <optional>
 
 #include "snapshot/catalogue.h"
 #include "snapshot/error.h"
@@ -59,6 +62,39 @@ bool is_left_over(const RootFolder& root, const std::string& name, Fd* in_use) {
   return try_lock(in_use->get(), LOCK_EX);
 }
 
+// Snapshots of one job share the files of its heap that have not changed, and nobody writes to them any more. What the
+// first one was persisted with holds for all: to read them again would take the longest, and take what a device has
+// damaged since for what it should be.
+class SharedChecksums {
+ public:
+  SharedChecksums(int root, const std::vector<Snapshot>& snapshots) : root_(root) {
+    for (const auto& snapshot : snapshots)
+      if (snapshot.state == State::kPersisted)
+        for (const auto& file : snapshot.manifest->files)
+          if (file.checksum && file.path.starts_with("heap/")) files_.emplace(file.path, Known{snapshot.tag, file});
+  }
+  std::optional<std::string> of(const FileRecord& record, const struct stat& info) const {
+    const auto [begin, end] = files_.equal_range(record.path);
+    for (auto at = begin; at != end; ++at) {
+      const auto& [tag, file] = at->second;
+      struct stat other = {};
+      const Fd same = open_beneath(root_, tag + "/" + file.path, O_RDONLY | O_NONBLOCK);
+      if (file.size == record.size && same.valid() && fstat(same.get(), &other) == 0 && other.st_dev == info.st_dev &&
+          other.st_ino == info.st_ino)
+        return file.checksum;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  struct Known {
+    std::string tag;
+    FileRecord file;
+  };
+  int root_;
+  std::multimap<std::string, Known> files_;
+};
+
 }  // namespace
 
 void Catalogue::persist(const std::string& tag, const Progress& progress) const {
@@ -72,7 +108,9 @@ void Catalogue::persist(const std::string& tag, const Progress& progress) const 
       if (other.manifest && other.manifest->id == *manifest.parent_id) persist(other.tag, progress);
   const Fd folder = open_beneath(root_->fd(), tag, O_RDONLY | O_DIRECTORY);
   if (!folder.valid()) fail_with_errno(held.snapshot.directory.string(), errno);
-  persist_files(folder.get(), &manifest, progress);
+  const SharedChecksums shared(root_->fd(), list());
+  persist_files(folder.get(), &manifest, progress,
+                [&](const FileRecord& record, const struct stat& info) { return shared.of(record, info); });
   sync_folders(folder.get());
   manifest.persisted = true;
   NewManifest text(*root_, manifest_text(manifest));

@@ -133,7 +133,7 @@ void Draft::appear() {
   replaced_ = std::exchange(name_, "");
 }
 
-void persist_files(int folder, Manifest* manifest, const Progress& progress) {
+void persist_files(int folder, Manifest* manifest, const Progress& progress, const KnownChecksum& known) {
   Meter meter(progress, "persist", manifest->size());
   for (auto& record : manifest->files) {
     failure_point("persist file");
@@ -143,7 +143,11 @@ void persist_files(int folder, Manifest* manifest, const Progress& progress) {
     if (!S_ISREG(info.st_mode) || static_cast<uint64_t>(info.st_size) != record.size.count)
       throw SnapshotError(fmt::format("{}: {} bytes instead of {}", record.path, info.st_size, record.size.count));
     sync_file(file.get(), record.path);
-    record.checksum = checksum_of_file(file.get(), record.size, record.path, &meter);
+    record.checksum = known ? known(record, info) : std::nullopt;
+    if (record.checksum)
+      meter.add(record.size);
+    else
+      record.checksum = checksum_of_file(file.get(), record.size, record.path, &meter);
   }
 }
 

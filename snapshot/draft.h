@@ -1,7 +1,9 @@
 // A snapshot that is being made.
 #pragma once
 
+#include <sys/stat.h>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,9 +71,12 @@ class Draft {
 
 // What publishing and persisting share. `folder` is the snapshot's.
 
+// The checksum of a file that is known already; nothing where it has to be read.
+using KnownChecksum = std::function<std::optional<std::string>(const FileRecord& record, const struct stat& info)>;
+
 // Makes each file of the manifest durable, and its checksum known. SnapshotError when one has not the size it should
 // have.
-void persist_files(int folder, Manifest* manifest, const Progress& progress);
+void persist_files(int folder, Manifest* manifest, const Progress& progress, const KnownChecksum& known = {});
 // fsync of the folder and all folders in it.
 void sync_folders(int folder);
 

@@ -40,6 +40,33 @@ TEST_F(CatalogueTest, ASnapshotIsIncompleteThenCreatedThenPersisted) {
   EXPECT_EQ(catalogue().find("a").manifest->command, (std::vector<std::string>{"Rscript", "a b.R"}));
 }
 
+TEST_F(CatalogueTest, FilesThatSnapshotsShareHaveTheChecksumOfTheFirst) {
+  make("a", Durability::kPersisted);
+  const auto with_heap_of_a = [&](const std::string& tag) {
+    Draft draft = catalogue().begin(tag);
+    fill(&draft, "x");
+    fs::remove(draft.heap() / "0.heap");
+    fs::create_hard_link(root_ / "a/heap/0.heap", draft.heap() / "0.heap");
+    write_file(draft.heap() / "1.heap", "its own");
+    draft.publish();
+    catalogue().persist(tag);
+  };
+  with_heap_of_a("b");
+  EXPECT_THAT(verify(catalogue().find("b")), IsEmpty());
+  fs::remove_all(root_ / "b");
+  std::fstream shared(root_ / "a/heap/0.heap", std::ios::in | std::ios::out | std::ios::binary);
+  shared.write("C", 1);
+  shared.close();
+  with_heap_of_a("c");
+  const auto problems = verify(catalogue().find("c"));
+  ASSERT_EQ(problems.size(), 1u) << "what was damaged before it was persisted is not taken for what it should be";
+  EXPECT_EQ(problems[0].file, "heap/0.heap");
+  // The same name does not make it the same file.
+  make("d");
+  catalogue().persist("d");
+  EXPECT_THAT(verify(catalogue().find("d")), IsEmpty());
+}
+
 TEST_F(CatalogueTest, ADraftThatIsNotPublishedLeavesNothing) {
   { Draft draft = catalogue().begin("a"); }
   EXPECT_THAT(tags(), IsEmpty());
