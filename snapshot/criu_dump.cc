@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -152,16 +153,27 @@ class Ends {
   std::vector<Fd> ends_;
 };
 
+[[noreturn]] void fail_for_space(const std::string& text, const std::string& images) {
+  throw Failure(fmt::format("{}; {}: remove snapshots (ebb snapshots prune) or name another directory (EBB_SNAPSHOTS)",
+                            text, free_space(images)));
+}
+
 [[noreturn]] void fail(const char* log, const std::string& output, const std::string& images, WorkFolder* work) {
   try {
     fail_with_log("the snapshot is refused and the job goes on", log, output, work);
   } catch (const Failure& failure) {
     const std::string text = failure.what();
     if (text.find(" is full") == std::string::npos) throw;
-    throw Failure(
-        fmt::format("{}; {}: remove snapshots (ebb snapshots prune) or name another directory (EBB_SNAPSHOTS)", text,
-                    free_space(images)));
+    fail_for_space(text, images);
   }
+}
+
+[[noreturn]] void fail_killed(int signal, const std::string& images) {
+  const std::string text =
+      fmt::format("the snapshot is refused and the job goes on: CRIU was killed (signal {})", signal);
+  // A file that it has mapped found no space.
+  if (signal == SIGBUS) fail_for_space(text + ", as it is where a file system is full", images);
+  throw Failure(text + "; try again");
 }
 
 }  // namespace
@@ -196,9 +208,7 @@ DumpStatistics dump(const DumpRequest& request) {
   if (refusal) std::rethrow_exception(refusal);
   // Where the end of the tree ends its PID namespace, CRIU is killed with it, its work done.
   const bool ended_with_namespace = start.namespaces_of != 0 && ends && ends->over();
-  if (WIFSIGNALED(status) && !ended_with_namespace)
-    throw Failure(fmt::format("the snapshot is refused and the job goes on: CRIU was killed (signal {}); try again",
-                              WTERMSIG(status)));
+  if (WIFSIGNALED(status) && !ended_with_namespace) fail_killed(WTERMSIG(status), request.images);
   if ((!WIFEXITED(status) || WEXITSTATUS(status) != 0) && !ended_with_namespace)
     fail(kLog, start.output, request.images, &work);
   if (ends) ends->wait();

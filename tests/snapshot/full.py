@@ -14,7 +14,7 @@ from job import EBB, PYTHON, ROOT, Job, check, check_equal, cloned, ebb, restore
 
 ALL = len(sys.argv) > 3
 SMALL = os.path.join(ROOT, "small")  # a tmpfs of MIB
-MIB = 512
+MIB = 1536 if ALL else 512  # what is refused late leaves its copy of the heap to the job
 FULL = os.path.join(SMALL, "full")
 PLACE = os.path.join(SMALL, "snapshots")
 SLOW = os.path.join(ROOT, "slow")
