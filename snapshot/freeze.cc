@@ -157,7 +157,8 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
     failure_point("let go");
     stop_.let_all_go();
   });
-  statistics_.free_us = microseconds_of([&] { free_replaced(); });
+  // CRIU would store it, and wait for its end with the job stopped.
+  statistics_.free_us = microseconds_of([&] { ask_all(Freeze::kFree, pages_.processes()); });
 }
 
 void HeapFreeze::check_all_sealed() {
@@ -171,14 +172,8 @@ void HeapFreeze::resume() {
   statistics_.resume_us = microseconds_of([&] { resume_sealed(); });
 }
 
-// A copy of the list: processes that end are dropped from it.
+// Copies of the list: processes that end are dropped from it.
 void HeapFreeze::ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress) {
-  for (const auto& process : processes) {
-    stages_[process.pid] = Stage::kAsked;
-    failure_point("ask");
-    ask(process, step);
-  }
-  failure_point("await");
   const auto look = [&] {
     Bytes done{}, todo{};
     for (const auto& process : processes) {
@@ -187,6 +182,16 @@ void HeapFreeze::ask_for(Freeze step, std::vector<PagedProcess> processes, const
     }
     if (progress) progress("write", done, todo);
   };
+  for (const auto& process : processes) stages_[process.pid] = Stage::kAsked;
+  ask_all(step, processes, look);
+}
+
+void HeapFreeze::ask_all(Freeze step, std::vector<PagedProcess> processes, const std::function<void()>& look) {
+  for (const auto& process : processes) {
+    failure_point("ask");
+    ask(process, step);
+  }
+  failure_point("await");
   for (const auto& process : processes)
     if (await(process, step, look) == Answer::kGone) drop(process);
 }
@@ -216,15 +221,6 @@ void HeapFreeze::seal_stopped() {
         stages_[process.pid] = Stage::kSealed;
     });
   failure.raise();
-}
-
-// CRIU would store it, and wait for its end with the job stopped.
-void HeapFreeze::free_replaced() {
-  const auto processes = pages_.processes();  // a copy: those that end are dropped
-  failure_point("free");
-  for (const auto& process : processes) ask(process, Freeze::kFree);
-  for (const auto& process : processes)
-    if (await(process, Freeze::kFree) == Answer::kGone) drop(process);
 }
 
 // While memory is mapped anew, nobody else may run: were the threads let go because we were killed, they would read

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -52,10 +53,10 @@ class HeapFreeze {
  private:
   enum class Stage { kAsked, kSealed };  // what has to be undone: by kAbort, by kResume
   void ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress);
+  void ask_all(Freeze step, std::vector<PagedProcess> processes, const std::function<void()>& look = {});
   void drop(const PagedProcess& process);
   void stop_threads(const PagedProcess& process);
   void seal_stopped();
-  void free_replaced();
   void resume_sealed();
   void abort_asked();
 

@@ -312,25 +312,21 @@ void FreezeAgent::close_all() {
 }
 
 void FreezeAgent::wait_sealed() {
-  const auto free_replaced = [this] {
-    while (!s_.pager.free_replaced()) {
-    }
-  };
   for (;;) {
     const Freeze request = page().request.load();
     if (request == Freeze::kFree && page().answer.load() != Freeze::kFree) {
-      free_replaced();
+      s_.pager.free_replaced();
       answer(Freeze::kFree, {});
     }
     if (request == Freeze::kResume) {
-      free_replaced();  // or it would be counted twice
+      s_.pager.free_replaced();  // or it would be counted twice
       resume();
       return answer(Freeze::kResume, {});
     }
     if (!s_.job.being_frozen()) {
       log_line(LogLevel::kWarning,
                "the snapshot was given up by its tool: what is in memory now stays outside of the budget");
-      free_replaced();
+      s_.pager.free_replaced();
       s_.pager.let_all_go();
       open_again();
       return forget_request();

@@ -78,9 +78,9 @@ class PageOps {
   // For snapshots. Maps a file privately over `range`, to be read and written; what was there is gone, armed or not.
   virtual Errno map_file(AddressRange range, int fd, uint64_t offset) = 0;
   // To free memory takes long: up to `bytes` of what map_file() replaces from now on are only put out of sight, as far
-  // as the kernel can. free_replaced() frees a part of it; true when nothing is left.
+  // as the kernel can, until free_replaced().
   virtual void keep_replaced(Bytes bytes) = 0;
-  virtual bool free_replaced() = 0;
+  virtual void free_replaced() = 0;
   // Maps memory that is empty, and not armed, over `range`.
   virtual Errno map_empty(AddressRange range) = 0;
   // The first runs of pages in `range`, in order, that are this process's own: where a file is mapped, those that were

@@ -304,16 +304,14 @@ Errno LinuxPages::map_file(AddressRange range, int fd, uint64_t offset) {
     if (!is_error(r)) return {};
     // What is aside takes mappings, too, of which there are so many only.
     if (r != -ENOMEM || replaced_.empty()) return Errno{static_cast<int>(-r)};
-    while (!free_replaced()) {
-    }
+    free_replaced();
   }
 }
 
 // Each range keeps its position within an extent: the kernel moves whole page tables then. Twice the space, since each
 // that is not a multiple of one leaves a gap.
 void LinuxPages::keep_replaced(Bytes bytes) {
-  while (!free_replaced()) {
-  }
+  free_replaced();
   const uint64_t space = 2 * bytes.count + 2 * kExtentSize;
   const long r =
       raw_syscall(SYS_mmap, 0, static_cast<long>(space), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -342,16 +340,15 @@ void LinuxPages::put_aside(AddressRange range) {
   }
 }
 
-// Somebody else's mapping calls wait while it is freed.
-bool LinuxPages::free_replaced() {
+// In parts: somebody else's mapping calls wait for each.
+void LinuxPages::free_replaced() {
   constexpr uint64_t kPart = 32 * kExtentSize;
-  if (replaced_.empty()) return true;
-  const uint64_t left = replaced_.size();
-  const uint64_t part = replaced_.begin < replaced_end_ && left > kPart ? kPart : left;
-  raw_syscall(SYS_munmap, as_arg(replaced_.begin.pointer()), static_cast<long>(part));
-  replaced_.begin = replaced_.begin + part;
-  if (replaced_.begin >= replaced_.end) replaced_ = {};
-  return replaced_.empty();
+  while (!replaced_.empty()) {
+    const uint64_t left = replaced_.size();
+    const uint64_t part = replaced_.begin < replaced_end_ && left > kPart ? kPart : left;
+    raw_syscall(SYS_munmap, as_arg(replaced_.begin.pointer()), static_cast<long>(part));
+    replaced_.begin = replaced_.begin + part;
+  }
 }
 
 Errno LinuxPages::map_empty(AddressRange range) {

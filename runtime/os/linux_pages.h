@@ -32,7 +32,7 @@ class LinuxPages final : public PageOps {
   PageSet present(Address extent, bool* huge) override;
   Errno map_file(AddressRange range, int fd, uint64_t offset) override;
   void keep_replaced(Bytes bytes) override;
-  bool free_replaced() override;
+  void free_replaced() override;
   Errno map_empty(AddressRange range) override;
   unsigned owned(AddressRange range, AddressRange* out, unsigned max) override;
   PageSet exclusive(Address extent) override;

@@ -130,7 +130,7 @@ class Pager {
   // Then, with the store's files open for mapping: maps them where the pages were. Whoever touches a page meanwhile
   // waits. After an error, take_back() mends all. What was there is freed by free_replaced(), as PageOps' own.
   Errno map_store();
-  bool free_replaced() { return ops_.free_replaced(); }
+  void free_replaced() { ops_.free_replaced(); }
   // Then: nothing of the process faults to us any more.
   void disarm_rest();
   // The way back, with the program stopped, and all open that open() needs. An error means that the process cannot go

@@ -10,19 +10,17 @@ namespace {
 constexpr uint32_t kReserveAreas = 32;  // 64 MiB
 }  // namespace
 
-SlotPlace Store::place_in(const StoreEntry& entry, unsigned i) const {
-  const Layer& layer = layers_[entry.layer];
-  const uint64_t offset = (uint64_t{entry.area} << kExtentShift) + uint64_t{i} * kPageSize;
+SlotPlace Store::place_at(unsigned at, uint32_t area, unsigned slot) const {
+  const Layer& layer = layers_[at];
+  const uint64_t offset = (uint64_t{area} << kExtentShift) + uint64_t{slot} * kPageSize;
   // A multiplicative mix (the odd constant of splitmix64) is enough: the seed only has to differ between slots.
-  const uint64_t seed = seed_ ^ (((uint64_t{entry.layer} << 48) + (offset >> kPageShift) + 1) * 0x9E3779B97F4A7C15ull);
+  const uint64_t seed = seed_ ^ (((uint64_t{at} << 48) + (offset >> kPageShift) + 1) * 0x9E3779B97F4A7C15ull);
   return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, seed, layer.cached};
 }
 
-SlotPlace Store::place_of(const RecordPlace& record) const {
-  const Layer& layer = layers_[record.layer];
-  const uint64_t offset = (uint64_t{record.area} << kExtentShift) + uint64_t{record.slot} * kPageSize;
-  return {layer.fd, offset, layer.mapped ? layer.mapped + offset : nullptr, 0, layer.cached};
-}
+SlotPlace Store::place_in(const StoreEntry& entry, unsigned i) const { return place_at(entry.layer, entry.area, i); }
+
+SlotPlace Store::place_of(const RecordPlace& record) const { return place_at(record.layer, record.area, record.slot); }
 
 SlotPlace Store::place(const Extent& e, unsigned i) const {
   for (const StoreEntry* s = e.store; s; s = s->below)

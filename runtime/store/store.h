@@ -146,6 +146,7 @@ class Store {
 
   Result<uint32_t> new_area(Layer& layer);
   Result<unsigned> top_layer();
+  SlotPlace place_at(unsigned layer, uint32_t area, unsigned slot) const;
   SlotPlace place_of(const RecordPlace& record) const;
   unsigned own_layers() const { return layers_in_use_ - layers_inherited_; }
   void release_entry(Extent& e, StoreEntry** link);

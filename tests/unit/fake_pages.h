@@ -95,7 +95,7 @@ class FakePages final : public PageOps {
   PageSet present(Address extent, bool* huge) override;
   Errno map_file(AddressRange range, int fd, uint64_t offset) override;
   void keep_replaced(Bytes) override {}  // freed at once
-  bool free_replaced() override { return true; }
+  void free_replaced() override {}
   Errno map_empty(AddressRange range) override;
   unsigned owned(AddressRange range, AddressRange* out, unsigned max) override;
   PageSet exclusive(Address extent) override;

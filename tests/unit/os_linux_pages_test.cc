@@ -402,13 +402,13 @@ TEST_F(LinuxPagesTest, WhatAFileReplacesIsFreedLater) {
   for (size_t i = 3; i < kPages - 3; i += 31) ASSERT_EQ(m.at(i), 'f');
   EXPECT_EQ(m.at(kPages - 1), 'a');
   const uint64_t replaced = anonymous_pages();
-  while (!ops_.free_replaced()) {
-  }
+  ops_.free_replaced();
   EXPECT_LT(anonymous_pages() + kPages * 3 / 4, before);
   EXPECT_GT(replaced + kPages / 4, before) << "it was freed at once";
   m.at(5) = 'w';
   EXPECT_EQ(m.at(6), 'f');
-  EXPECT_TRUE(ops_.free_replaced()) << "there is nothing more";
+  ops_.free_replaced();  // there is nothing more
+  EXPECT_EQ(m.at(5), 'w');
   std::fclose(file);
 }
 

@@ -11,6 +11,15 @@ namespace {
 
 using Touch = FakePages::Touch;
 
+// So many pages, from 1 on, after a snapshot: all of them are cold.
+AddressRange come_back(PagerWorld& w, uint64_t pages) {
+  const AddressRange a = w.add({pages});
+  w.write_all(a, 1);
+  EXPECT_FALSE(w.seal());
+  w.take_back();
+  return a;
+}
+
 class PagerFreezeTest : public testing::TestWithParam<Tier> {
  protected:
   // As the program does while all is sealed: nothing of it is ours to answer.
@@ -186,10 +195,7 @@ TEST_P(PagerFreezeTest, HashesAreKeptByTheStoreAndOnlyAnewForWhatChanged) {
 }
 
 TEST_P(PagerFreezeTest, AHashThatIsNotWhatWasKeptLosesItsPageOnly) {
-  const AddressRange a = w.add({512});
-  w.write_all(a, 1);
-  ASSERT_FALSE(w.seal());
-  w.take_back();
+  const AddressRange a = come_back(w, 512);
   const Extent& e = w.extent(a.begin);
   const SlotPlace place = hash_of(w, e, 7);
   w.k.files.corrupt(place.fd, place.offset);
@@ -252,10 +258,7 @@ TEST_P(PagerFreezeTest, WhatWasInDramIsBroughtBackAhead) {
 
 TEST(PagerFreezeDiskTest, HashesThatCannotBeReadAtOnceAreReadAgain) {
   PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};
-  const AddressRange a = w.add({1024});
-  w.write_all(a, 1);
-  ASSERT_FALSE(w.seal());
-  w.take_back();
+  const AddressRange a = come_back(w, 1024);
   const uint64_t first = hash_of(w, w.extent(a.begin), 0).offset;
   const uint64_t second = hash_of(w, w.extent(page(a, 512)), 0).offset;
   int refused = 0;
@@ -274,10 +277,7 @@ TEST(PagerFreezeDiskTest, HashesThatCannotBeReadAtOnceAreReadAgain) {
 
 TEST(PagerFreezeDiskTest, WhatThePageCacheHasIsThereAtOnce) {
   PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};
-  const AddressRange a = w.add({3000});
-  w.write_all(a, 1);
-  ASSERT_FALSE(w.seal());
-  w.take_back();
+  const AddressRange a = come_back(w, 3000);
   w.k.files.cached = true;
   ASSERT_EQ(w.k.pages.touch(page(a, 1000), false), Touch::kFault);
   w.step();
@@ -296,10 +296,7 @@ TEST(PagerFreezeDiskTest, WhatThePageCacheHasIsThereAtOnce) {
 // From memory pages come one by one, and nobody waits for it.
 TEST(PagerFreezeDiskTest, WhoWaitsForAPageHasTheDeviceForItselfAtFirst) {
   PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};
-  const AddressRange a = w.add({3000});
-  w.write_all(a, 1);
-  ASSERT_FALSE(w.seal());
-  w.take_back();
+  const AddressRange a = come_back(w, 3000);
   w.expect(page(a, 1500), 1501);
   const uint64_t before = w.charged();
   w.pager.begin_prefetch();
@@ -315,10 +312,7 @@ TEST(PagerFreezeDiskTest, WhoWaitsForAPageHasTheDeviceForItselfAtFirst) {
 
 TEST(PagerFreezeDiskTest, WhatWasWorthReadingBesideAPageIsLearntAnew) {
   PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};
-  const AddressRange a = w.add({6000});
-  w.write_all(a, 1);
-  ASSERT_FALSE(w.seal());
-  w.take_back();
+  const AddressRange a = come_back(w, 6000);
   const uint64_t before = w.charged();
   w.expect(page(a, 2900), 2901);
   EXPECT_LE(w.charged() - before, 4u);
