@@ -73,6 +73,9 @@ void check_parents(const std::vector<Snapshot>& all, Snapshot* snapshot) {
 
 }  // namespace
 
+// Of another user's root may: it is a courtesy, so nobody fails who may not.
+void HeldSnapshot::mark_restore() const { (void)futimens(in_use.get(), nullptr); }
+
 Catalogue::Catalogue(const std::filesystem::path& root, Foreign foreign)
     : root_(std::make_shared<const RootFolder>(root, foreign)), foreign_(foreign) {}
 
@@ -98,6 +101,14 @@ Snapshot Catalogue::find(const std::string& tag) const {
   const bool sound = found->state == State::kCreated || found->state == State::kPersisted;
   if (sound && found->manifest->parent_id) check_parents(list(), &*found);
   return std::move(*found);
+}
+
+std::chrono::system_clock::time_point Catalogue::last_restore(const std::string& tag) const {
+  using std::chrono::system_clock;
+  struct stat info = {};
+  if (fstatat(root_->fd(), (tag + "/" + kInUseName).c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return {};
+  return system_clock::time_point(std::chrono::duration_cast<system_clock::duration>(
+      std::chrono::seconds(info.st_mtim.tv_sec) + std::chrono::nanoseconds(info.st_mtim.tv_nsec)));
 }
 
 std::vector<std::string> Catalogue::users_of(const Snapshot& snapshot) const {

@@ -4,6 +4,7 @@
 // and that before the rename which makes it count; after a crash at any point there is the old state or the new one.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -23,6 +24,9 @@ namespace ebb::snapshot {
 struct HeldSnapshot {
   Snapshot snapshot;
   Fd in_use;  // close-on-exec; who hands it on to a process that lives on keeps the snapshot, too
+
+  // Tells everybody that a job comes back from it just now: see Catalogue::last_restore().
+  void mark_restore() const;
 };
 
 // Several threads and processes may use the same root at once; one Catalogue may be used by several threads.
@@ -56,6 +60,9 @@ class Catalogue {
   // and that it is whole, with CRIU's images as their checksums say, and holds it. SnapshotError with the reason
   // otherwise. The content of all of it is checked by verify().
   HeldSnapshot open_for_restore(const std::string& tag) const;
+  // When a job came back from it last, or when it was begun, by the file system's clock; the epoch when there is no
+  // such snapshot.
+  std::chrono::system_clock::time_point last_restore(const std::string& tag) const;
   // Who keeps the snapshot from being removed: "snapshot b", "process 12 (R)". Empty: nobody.
   std::vector<std::string> users_of(const Snapshot& snapshot) const;
 

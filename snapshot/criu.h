@@ -74,6 +74,8 @@ struct RestoreRequest {
   std::vector<pid_t> paged;  // processes whose heaps are sealed: they take them back before the job runs
   std::string heap;          // from this folder
   bool prefetch = true;      // and bring back what was in DRAM, ahead of need; many copies would do so all at once
+  // Called when all of the tree is there and stands still. When it throws, so does restore(). May be empty.
+  std::function<void(pid_t root)> before_it_runs;
 };
 
 struct JobRecord;

@@ -41,10 +41,15 @@ std::optional<int> id_in_use(const std::vector<StoredProcess>& processes) {
   return std::nullopt;
 }
 
-std::vector<pid_t> pids_of(const std::vector<StoredProcess>& processes) {
-  std::vector<pid_t> out;
-  for (const auto& process : processes) out.push_back(process.pid);
-  return out;
+bool waits_before_it_runs(const RestoreRequest& request) { return !request.paged.empty() || request.before_it_runs; }
+
+// Of a tree that CRIU has restored and left stopped as a whole.
+void let_run(const RestoreRequest& request, const std::vector<StoredProcess>& processes) {
+  std::vector<pid_t> running;
+  for (const auto& process : processes)
+    if (ran_when_stored(request.images, process.pid)) running.push_back(process.pid);
+  if (request.before_it_runs) request.before_it_runs(processes[0].pid);
+  if (!running.empty()) thaw(running, request.paged, request.heap, request.prefetch);
 }
 
 // The images as they are, but for one file.
@@ -66,7 +71,7 @@ CriuStart restore_start(const RestoreRequest& request, const std::string& work) 
   for (const auto& word : {std::string("-D"), images, std::string("-W"), work, std::string("--restore-detached"),
                            std::string("--restore-sibling")})
     start.arguments.push_back(word);
-  if (!request.paged.empty()) start.arguments.push_back("--leave-stopped");
+  if (waits_before_it_runs(request)) start.arguments.push_back("--leave-stopped");
   if (request.tcp_established) start.arguments.push_back("--tcp-established");
   for (const auto& inherited : request.inherited) {
     start.arguments.push_back("--inherit-fd");
@@ -113,7 +118,7 @@ Restored restore(const RestoreRequest& request) {
     const int status = wait_for_end(start_criu(start));
     failure_point("criu ended");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-      if (!request.paged.empty()) thaw(pids_of(processes), request.paged, request.heap, request.prefetch);
+      if (waits_before_it_runs(request)) let_run(request, processes);
       failure_point("restored");
       guard.release();
       const auto numbers = read_statistics(work.path() + "/stats-restore", 2, {3, 4, 5});

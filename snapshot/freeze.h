@@ -68,9 +68,8 @@ class HeapFreeze {
 };
 
 // Of a tree that CRIU has restored and left stopped: its paged processes take their heaps back from `folder`, then all
-// go on. `pids` are all processes, `paged` those of them that are sealed. Failure with the reason; if this process
-// dies, the tree dies, too.
-// `prefetch`: what was in DRAM is brought back ahead of need.
+// go on. `pids` are all processes that are to run, `paged` those of them that are sealed. Failure with the reason; if
+// this process dies, the tree dies, too. `prefetch`: what was in DRAM is brought back ahead of need.
 void thaw(const std::vector<pid_t>& pids, const std::vector<pid_t>& paged, const std::string& folder, bool prefetch);
 
 }  // namespace ebb::snapshot

@@ -22,10 +22,14 @@ constexpr size_t kHeaderSize = 8;  // two magic numbers
 // Numbers of fields in CRIU's images/*.proto; they never change their meaning.
 namespace field {
 constexpr unsigned kTreePid = 1, kTreeParent = 2, kTreeGroup = 3, kTreeSession = 4, kTreeThreads = 5;
+constexpr unsigned kCoreTask = 3;     // of core_entry
+constexpr unsigned kTaskState = 1;    // of task_core_entry
 constexpr unsigned kFileRegular = 3;  // of file_entry
 constexpr unsigned kName = 6, kSize = 8, kMode = 10, kBuildId = 11, kChecksum = 12, kChecksumConfig = 13,
                    kChecksumParameter = 14;  // of reg_file_entry
 }  // namespace field
+
+constexpr uint64_t kAlive = 1;  // of the states that CRIU stores; others have ended or are stopped
 
 uint64_t take_varint(std::string_view* bytes) {
   uint64_t value = 0;
@@ -168,6 +172,13 @@ std::vector<StoredProcess> stored_processes(const std::string& images) {
   }
   if (out.empty()) throw Failure(fmt::format("{}/pstree.img holds no process", images));
   return out;
+}
+
+bool ran_when_stored(const std::string& images, int pid) {
+  const auto core = read_image(fmt::format("{}/core-{}.img", images, pid));
+  const std::string_view none;
+  const ImageMessage entry(core.empty() ? none : core[0]);
+  return ImageMessage(entry.bytes(field::kCoreTask).value_or(none)).number(field::kTaskState) == kAlive;
 }
 
 void write_edited_files(const std::string& images, const FileEdits& edits, const std::string& target) {

@@ -49,6 +49,9 @@ struct StoredProcess {
 // The processes, the root first. Failure as read_image.
 std::vector<StoredProcess> stored_processes(const std::string& images);
 
+// Whether the process `pid` ran when it was stored: it had not ended and was not stopped. Failure as read_image.
+bool ran_when_stored(const std::string& images, int pid);
+
 // What is to be otherwise in a copy of files.img.
 struct FileEdits {
   std::vector<std::string> unchecked;  // paths of files that are restored whatever size and mode they have by then

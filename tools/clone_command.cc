@@ -96,7 +96,7 @@ class Clones {
     for (size_t i = 0; i < clones_.size(); ++i) start(&clones_[i], static_cast<int>(i) + 1);
     const std::filesystem::path scratch = clones_[0].scratch;
     for (auto& clone : clones_) await(&clone);
-    held_.in_use.reset();  // all of it has been read
+    let_go_restored(&held_);
     sweep_scratch(scratch.parent_path());
     while (running() > 0) take_signal();
     for (auto& clone : clones_) tidy(&clone);

@@ -69,9 +69,8 @@ pid_t restore_inside(const CloneSpace& space) {
   if (space.own_streams) streams.replace_output_files(space.job, space.output);
   request.files.unchecked = check_files(space.images, space.force, space.job, space.own_streams);
   request.inherited = streams.inherited();
-  const pid_t root = snapshot::restore(request).root;
-  if (space.terminal >= 0) tcsetpgrp(space.terminal, getpgid(root));
-  return root;
+  if (space.terminal >= 0) request.before_it_runs = [&](pid_t root) { tcsetpgrp(space.terminal, getpgid(root)); };
+  return snapshot::restore(request).root;
 }
 
 // The first process of a PID namespace gets all orphans.

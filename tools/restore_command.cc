@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <optional>
 
 #include "snapshot/criu.h"
 #include "snapshot/job_record.h"
@@ -17,7 +18,8 @@
 namespace ebb::tools {
 namespace {
 
-// While it lives, a job in a process group of its own has the terminal that we have.
+// While it lives, a job in a process group of its own has the terminal that we have. To be made before the job runs: it
+// would read the terminal as a job of the background, and its first Ctrl-C would be ours.
 class Foreground {
  public:
   Foreground(const Fd& terminal, pid_t job) : terminal_(terminal), group_(getpgid(job)) {
@@ -61,18 +63,18 @@ int bring_back(const RestoreOptions& options, const SignalFilter& filter) {
       throw Failure("the job had a terminal: restore it on one, or start a copy with a log: ebb clone -n1 --logs DIR");
     request.terminal = terminal.get();
   }
+  std::optional<Foreground> foreground;
+  if (terminal.valid() && !options.detach)
+    request.before_it_runs = [&](pid_t root) { foreground.emplace(terminal, root); };
   if (!options.detach) hold_signals();
   const auto restored = snapshot::restore(request);
-  held.in_use.reset();  // all of it has been read
+  let_go_restored(&held);
   if (options.detach) {
     console.note(fmt::format("{} runs again as process {}", job.command, restored.root));
     return kExitOk;
   }
-  ChildEnd end;
-  {
-    const Foreground foreground(terminal, restored.root);
-    end = wait_child(restored.root, filter);
-  }
+  const ChildEnd end = wait_child(restored.root, filter);
+  foreground.reset();
   die_like(end);
   return end.exit_code();
 }

@@ -33,7 +33,16 @@ std::string fresh_tag(const std::string& name) {
   return free;
 }
 
-snapshot::HeldSnapshot snapshot_to_restore(const std::string& tag) { return user_catalogue().open_for_restore(tag); }
+snapshot::HeldSnapshot snapshot_to_restore(const std::string& tag) {
+  auto held = user_catalogue().open_for_restore(tag);
+  held.mark_restore();
+  return held;
+}
+
+void let_go_restored(snapshot::HeldSnapshot* held) {
+  held->mark_restore();
+  held->in_use.reset();
+}
 
 std::string images_of(const snapshot::HeldSnapshot& held) { return held.snapshot.directory / "images"; }
 

@@ -20,6 +20,7 @@ struct Fault {
   uint32_t thread = 0;  // kernel thread id of the one that waits; 0 when unknown
   bool write = false;
   bool write_protect = false;  // the page is there, but write-protected by us
+  uint16_t offset = 0;         // in the page, where the kernel tells; 0 before Linux 5.18
 };
 
 // How far a move or copy came, and what stopped it: everything before `done` is done.

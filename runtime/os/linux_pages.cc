@@ -15,7 +15,7 @@ namespace ebb {
 namespace {
 
 constexpr uint64_t kNeeded = abi::kFeatureMove | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID;
-constexpr uint64_t kWanted = kNeeded | abi::kFeaturePoison;
+constexpr uint64_t kWanted = kNeeded | abi::kFeaturePoison | UFFD_FEATURE_EXACT_ADDRESS;
 
 // The kernel answers EAGAIN while someone else holds a page for a moment; one that is held for longer is busy.
 constexpr int kMaxIdleRetries = 1000;
@@ -383,7 +383,7 @@ unsigned LinuxPages::read_faults(Fault* out, unsigned max) {
     if (messages[i].event != UFFD_EVENT_PAGEFAULT) continue;
     const auto& fault = messages[i].arg.pagefault;
     out[n++] = {Address{fault.address}.page(), fault.feat.ptid, (fault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
-                (fault.flags & UFFD_PAGEFAULT_FLAG_WP) != 0};
+                (fault.flags & UFFD_PAGEFAULT_FLAG_WP) != 0, static_cast<uint16_t>(fault.address % kPageSize)};
   }
   return n;
 }

@@ -27,7 +27,7 @@ void Pager::read_faults() {
     for (unsigned i = 0; i < n; ++i) {
       budget_.counters().faults.fetch_add(1, std::memory_order_relaxed);
       // Without memory for the list the fault is served now or, after a wake-up, comes again.
-      if (!waiters_.push_back({faults[i].address, now_ns_, false, faults[i].write_protect}))
+      if (!waiters_.push_back({faults[i].address, now_ns_, false, faults[i].write_protect, faults[i].offset}))
         ops_.wake(range_at(faults[i].address, kPageSize));
     }
     if (n < 16) return;
@@ -48,7 +48,7 @@ void Pager::serve_waiters() {
         stalled_ = true;
         random_ns_ = now_ns_;
       }
-      waiters_[kept++] = {w.page, w.since_ns, true, w.write};
+      waiters_[kept++] = {w.page, w.since_ns, true, w.write, w.offset};
       continue;
     }
     budget_.counters().stall_ns.fetch_add(clock_.now_ns() - w.since_ns, std::memory_order_relaxed);
@@ -86,7 +86,7 @@ bool Pager::serve(const Waiter& w, Extent* e) {
     return false;
   }
   if (e->aside.test(i)) return bring_back(*e, i);
-  if (e->stored.test(i)) return demand_load(*e, i);
+  if (e->stored.test(i)) return demand_load(*e, i, w.offset);
   return grant_zeros(*e, i);
 }
 

@@ -16,8 +16,9 @@ constexpr Pages kMaxAhead{8192};  // 32 MiB read ahead of all streams together
 
 }  // namespace
 
-// A page that is in the store only and that a thread waits for. True when the thread can go on at once.
-bool Pager::demand_load(Extent& e, unsigned i) {
+// A page that is in the store only and that a thread waits for, having touched its byte `offset`. True when the thread
+// can go on at once.
+bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
   const uint64_t page = e.page(i).value >> kPageShift;
   Stream& s = loads_.observe(page);
   const bool sequential = s.hits >= Streams::kBelieved && !e.doubtful;
@@ -34,7 +35,7 @@ bool Pager::demand_load(Extent& e, unsigned i) {
       first = most < i ? i - static_cast<unsigned>(most) : 0;
   } else if (!e.doubtful) {
     beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
-    stride = &strides_.observe(page);
+    stride = &strides_.observe(e.page(i).value + offset);
     if (Strides::steps(*stride) == 0) {
       stride = nullptr;
       beside ? neighbours_.beside() : neighbours_.alone();
@@ -117,9 +118,9 @@ bool Pager::load_step(Extent& e, unsigned i, bool asked) {
 void Pager::load_steps(Stride& s) {
   const unsigned most = Strides::steps(s);
   for (s.given = 0; s.given < most; ++s.given) {
-    const uint64_t page = s.last + static_cast<uint64_t>(s.step) * (s.given + 1);
-    Extent* e = table_.find({page << kPageShift});
-    const unsigned i = static_cast<unsigned>(page % kPagesPerExtent);
+    const Address next{s.after(s.given + 1)};
+    Extent* e = table_.find(next.page());
+    const unsigned i = next.page_in_extent();
     if (!e || !e->managed.test(i)) return;
     if (!e->armed || e->frozen || !e->cold().test(i)) continue;  // there already
     if (budget_.room() < static_cast<int64_t>(kPagesPerBlock) || !(load_step(*e, i, false) || e->loading.test(i)))

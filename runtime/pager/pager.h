@@ -177,8 +177,9 @@ class Pager {
   struct Waiter {
     Address page;
     uint64_t since_ns;
-    bool seen = false;   // was looked at, and had to wait
-    bool write = false;  // the page is there, and protected by us
+    bool seen = false;    // was looked at, and had to wait
+    bool write = false;   // the page is there, and protected by us
+    uint16_t offset = 0;  // in the page, of what was touched
   };
 
   // clean.cc
@@ -235,7 +236,7 @@ class Pager {
   void for_each_armed_range(Of of, Fn fn);
 
   // load.cc
-  bool demand_load(Extent& e, unsigned i);
+  bool demand_load(Extent& e, unsigned i, uint16_t offset);
   void take_samples(Extent& e, const PageSet& pages, unsigned i);
   bool load_step(Extent& e, unsigned i, bool asked);
   void load_steps(Stride& s);

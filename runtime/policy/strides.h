@@ -1,6 +1,8 @@
-// Strides: tells walks by a constant number of pages (a row of a matrix that is stored by columns) from random touches.
-// Only misses are seen, so the pages of a walk that are there already do not hide it: they are missed at a constant
-// distance, too. A pure decision over the page numbers of misses; no I/O, no locking, no allocation.
+// Strides: tells walks by a constant distance (a row of a matrix that is stored by columns) from random touches. The
+// distance is in bytes, since rows are seldom whole pages. Only misses are seen, so the pages of a walk that are there
+// already do not hide it: they are missed at a constant distance, too. Where the kernel tells pages only (before Linux
+// 5.18), it is whole pages that are found. A pure decision over the addresses of misses; no I/O, no locking, no
+// allocation.
 //
 // Source of the idea, with a vote over recent differences instead: Maruf and Chowdhury, "Effectively Prefetching Remote
 // Memory with Leap", ATC 2020.
@@ -8,26 +10,32 @@
 
 #include <cstdint>
 
+#include "base/units.h"
+
 namespace ebb {
 
 struct Stride {
-  uint64_t last = 0;   // the page that was missed last
+  uint64_t last = 0;   // the address that was missed last
   uint64_t used = 0;   // when, in observations
-  int64_t step = 0;    // pages from one miss to the next
+  int64_t step = 0;    // bytes from one to the next; 0: not known, or less than a page
   uint64_t given = 0;  // steps after `last` that were provided
   uint32_t hits = 0;   // misses in a row that came where they were expected
   bool active = false;
+
+  // The address that is so many steps after the last miss.
+  uint64_t after(uint64_t steps) const { return last + static_cast<uint64_t>(step) * steps; }
 };
 
 class Strides {
  public:
   static constexpr unsigned kStrides = 8;
-  static constexpr uint64_t kReach = 4096;    // pages; what is farther away is another walk
-  static constexpr uint32_t kBelieved = 2;    // expected misses, after which
-  static constexpr unsigned kMostSteps = 32;  // so many steps at most are provided at once
+  static constexpr uint64_t kReach = uint64_t{16} << 20;  // bytes; what is farther away is another walk
+  static constexpr uint32_t kBelieved = 2;                // expected misses, after which
+  static constexpr unsigned kMostSteps = 32;              // so many steps at most are provided at once
 
-  // A miss at `page`, told once or more often. The walk that it belongs to; valid until the next observe().
-  Stride& observe(uint64_t page) {
+  // A miss at `address`, whose page is told once or more often. The walk that it belongs to; valid until the next
+  // observe().
+  Stride& observe(uint64_t address) {
     ++clock_;
     Stride* nearest = nullptr;
     Stride* oldest = &strides_[0];
@@ -36,19 +44,20 @@ class Strides {
         oldest = &s;
         continue;
       }
-      if (s.last == page) return s;
-      if (s.step && page == s.last + static_cast<uint64_t>(s.step) * (s.given + 1)) {
+      if (same_page(s.last, address)) return s;
+      if (s.step && same_page(s.after(s.given + 1), address)) {
         if (s.hits < UINT32_MAX) ++s.hits;
-        return at(s, page);
+        return at(s, address);
       }
-      if (distance(s, page) < kReach && (!nearest || distance(s, page) < distance(*nearest, page))) nearest = &s;
+      if (distance(s, address) < kReach && (!nearest || distance(s, address) < distance(*nearest, address)))
+        nearest = &s;
       if (oldest->active && s.used < oldest->used) oldest = &s;
     }
     Stride& s = nearest ? *nearest : *oldest;
-    s.step = nearest ? static_cast<int64_t>(page - s.last) : 0;
+    s.step = nearest && distance(s, address) >= kPageSize ? static_cast<int64_t>(address - s.last) : 0;
     s.hits = 0;
     s.active = true;
-    return at(s, page);
+    return at(s, address);
   }
   // How many steps after a miss are worth loading with it: twice as many each time that the next miss came just behind
   // what was provided.
@@ -59,9 +68,12 @@ class Strides {
   }
 
  private:
-  static uint64_t distance(const Stride& s, uint64_t page) { return page > s.last ? page - s.last : s.last - page; }
-  Stride& at(Stride& s, uint64_t page) {
-    s.last = page;
+  static bool same_page(uint64_t a, uint64_t b) { return a >> kPageShift == b >> kPageShift; }
+  static uint64_t distance(const Stride& s, uint64_t address) {
+    return address > s.last ? address - s.last : s.last - address;
+  }
+  Stride& at(Stride& s, uint64_t address) {
+    s.last = address;
     s.given = 0;
     s.used = clock_;
     return s;

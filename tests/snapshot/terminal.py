@@ -7,8 +7,26 @@ import sys
 import job
 from job import EBB, PYTHON, check, check_equal, ebb
 
-PROGRAM = ("import sys\nprint('ready', sys.stdin.isatty(), flush=True)\n"
-           "for line in sys.stdin: print('got:' + line.strip(), sys.stdout.isatty(), flush=True)\n")
+# Looks all the time whether it is in the foreground of its terminal; has a child that is stopped. Ctrl-C ends it at
+# once: with Python's own handler one that comes just before it reads again waits for the next line.
+PROGRAM = """
+import ctypes, os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+child = os.fork()
+if child == 0: ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if child == 0: os.kill(os.getpid(), signal.SIGSTOP)
+if child == 0: os._exit(0)
+os.waitpid(child, os.WUNTRACED)
+background = []
+def look():
+    while True:
+        group = os.getpgrp()  # may be another one when it comes back
+        if os.tcgetpgrp(0) != group == os.getpgrp(): background.append(True)
+threading.Thread(target=look, daemon=True).start()
+def stopped(): return open(f"/proc/{child}/stat").read().split()[2] == "T"
+print("ready", sys.stdin.isatty(), flush=True)
+for line in sys.stdin: print("got:" + line.strip(), sys.stdout.isatty(), not background, stopped(), flush=True)
+"""
 
 
 def read_until(fd, word):
@@ -60,7 +78,7 @@ def trip(tag, own_group):
     program = int(os.read(reading, 100))
     read_until(terminal, b"ready True")
     os.write(terminal, b"one\n")
-    read_until(terminal, b"got:one True")
+    read_until(terminal, b"got:one True True True")
     done = ebb("snapshot", str(program), tag, "-q")
     if done.returncode != 0:
         raise RuntimeError(f"{tag}: {done.stderr}")
@@ -73,7 +91,7 @@ def trip(tag, own_group):
     for words in (("restore", tag), ("clone", tag)):
         front, terminal = on_terminal(EBB, *words)
         os.write(terminal, b"two\n")
-        read_until(terminal, b"got:two True")
+        read_until(terminal, b"got:two True True True")
         os.write(terminal, b"\x03")
         expected = (-signal.SIGINT,) if words[0] == "restore" else (128 + signal.SIGINT,)
         code = ended(front)
@@ -89,5 +107,7 @@ def in_session_group():
     trip("session-group", False)
 
 
+# Started in the background of a shell it would ignore them, and so would all that it starts.
+for number in (signal.SIGINT, signal.SIGQUIT): signal.signal(number, signal.SIG_DFL)
 job.require_criu()
 job.run_all([in_own_group, in_session_group], 60)

@@ -97,34 +97,37 @@ TEST(Streams, KnowsWhatItProvided) {
   EXPECT_FALSE(streams.provided(103));
 }
 
+// A walk that begins at the page `first`; steps are in bytes.
 Stride stride(Strides& strides, uint64_t first, int64_t step, unsigned misses) {
   Stride last;
-  for (unsigned i = 0; i < misses; ++i) last = strides.observe(first + static_cast<uint64_t>(step * i));
+  for (unsigned i = 0; i < misses; ++i) last = strides.observe((first << kPageShift) + static_cast<uint64_t>(step * i));
   return last;
 }
 
 TEST(Strides, ConstantStepsAreBelievedInBothDirections) {
-  for (const int64_t step : {2, 125, -125, 3000}) {
+  for (const int64_t step :
+       {int64_t{2} << 12, int64_t{125} << 12, -(int64_t{125} << 12), int64_t{32'000}, int64_t{-8'000'024}}) {
     Strides strides;
     EXPECT_EQ(Strides::steps(stride(strides, 1'000'000, step, 3)), 0u);
-    EXPECT_EQ(Strides::steps(strides.observe(1'000'000 + static_cast<uint64_t>(3 * step))), 2u) << step;
+    EXPECT_EQ(Strides::steps(stride(strides, 1'000'000, step, 4)), 2u) << step;
   }
 }
 
 TEST(Strides, TheNextMissIsExpectedBehindWhatWasProvided) {
   Strides strides;
-  stride(strides, 1000, 10, 3);
+  constexpr uint64_t kStep = 41'000;  // ten pages and a little
+  stride(strides, 1000, kStep, 3);
   unsigned steps = 0;
-  for (uint64_t page = 1030, n = 0; n < 10; ++n) {
-    Stride& s = strides.observe(page);
-    EXPECT_EQ(&s, &strides.observe(page)) << "told again";
+  for (uint64_t address = (1000 << kPageShift) + 3 * kStep, n = 0; n < 10; ++n) {
+    Stride& s = strides.observe(address);
+    EXPECT_EQ(&s, &strides.observe(align_down(address, kPageSize))) << "told again";
     EXPECT_GE(Strides::steps(s), steps);
     steps = Strides::steps(s);
     s.given = steps;
-    page += 10 * (steps + 1);
+    address += kStep * (steps + 1);
   }
   EXPECT_EQ(steps, Strides::kMostSteps);
-  EXPECT_EQ(Strides::steps(strides.observe(1005)), 0u) << "out of step";
+  EXPECT_EQ(Strides::steps(strides.observe(1005 << kPageShift)), 0u) << "out of step";
 }
 
 TEST(Strides, TwoWalksAtOnceAndRandomMissesBetween) {
@@ -132,9 +135,9 @@ TEST(Strides, TwoWalksAtOnceAndRandomMissesBetween) {
   std::mt19937_64 random(7);
   unsigned believed = 0, by_chance = 0;
   for (uint64_t n = 0; n < 50; ++n) {
-    believed += Strides::steps(strides.observe(1'000'000 + n * 100)) > 0;
-    believed += Strides::steps(strides.observe(9'000'000 + n * 50)) > 0;
-    by_chance += Strides::steps(strides.observe(random() % 1'000'000'000 + 100'000'000)) > 0;
+    believed += Strides::steps(strides.observe(4'000'000'000 + n * 400'000)) > 0;
+    believed += Strides::steps(strides.observe(36'000'000'000 + n * 200'000)) > 0;
+    by_chance += Strides::steps(strides.observe(random() % 4'000'000'000'000 + 400'000'000'000)) > 0;
   }
   EXPECT_EQ(believed, 94u);
   EXPECT_EQ(by_chance, 0u);
