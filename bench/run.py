@@ -22,9 +22,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "bench", "lib"))
 
 import figures  # noqa: E402
-from freezing import Freezing  # noqa: E402
 from overhead import Overhead  # noqa: E402
 from pressure import Pressure  # noqa: E402
+from returning import Returning  # noqa: E402
 
 BUSY_LOAD = 0.7
 
@@ -55,13 +55,14 @@ def main():
 
     program = os.path.join(a.build, "bin", "bench_overcommit")
     pressure = Pressure(program, a.disk, a.memory_tier, a.quick, a.timeout)
-    freezing = Freezing(a.build, a.disk, a.memory_tier, a.quick)
+    freezing = Returning(a.build, a.disk, a.memory_tier, a.quick)
     overhead = Overhead(a.build, ROOT, a.disk, a.quick)
     benches = {"fits": overhead.fits, "true": overhead.true, "malloc": overhead.malloc, "seq": pressure.seq,
                "rmw": pressure.rmw, "rand": pressure.rand, "hotcold": pressure.hotcold, "refault": pressure.refault,
                "own": pressure.own, "pause": freezing.pause, "cold": freezing.cold, "delta": freezing.delta,
                "delta-memory": freezing.delta_memory, "clones": freezing.clones, "rds": freezing.rds,
-               "rds-gzip": freezing.rds_gzip}
+               "rds-gzip": freezing.rds_gzip, "resident": freezing.resident, "phase": freezing.phase,
+               "plain": freezing.plain, "stock": freezing.stock}
     if a.list:
         print("\n".join(benches))
         return 0

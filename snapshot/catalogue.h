@@ -25,9 +25,13 @@ struct HeldSnapshot {
   Snapshot snapshot;
   Fd in_use;  // close-on-exec; who hands it on to a process that lives on keeps the snapshot, too
 
-  // Tells everybody that a job comes back from it just now: see Catalogue::last_restore().
+  // Tells who persists it that a job comes back from it just now: Pace::kGivesWay.
   void mark_restore() const;
 };
+
+// Of what reads a whole snapshot in the background. kGivesWay: a job that comes back from it needs the device for its
+// first answers, so it waits for a while, and others may remove the snapshot meanwhile.
+enum class Pace { kAtOnce, kGivesWay };
 
 // Several threads and processes may use the same root at once; one Catalogue may be used by several threads.
 class Catalogue {
@@ -48,7 +52,7 @@ class Catalogue {
   Draft begin(const std::string& tag, const std::optional<std::string>& parent_tag = {}, bool replace = false) const;
   // Makes a created snapshot, and first its parents, survive a power failure, by checksums and fsync; nothing to do
   // when it is persisted.
-  void persist(const std::string& tag, const Progress& progress = {}) const;
+  void persist(const std::string& tag, const Progress& progress = {}, Pace pace = Pace::kAtOnce) const;
   // Removes a snapshot. SnapshotError when others build on it or it is in use: it names them.
   void remove(const std::string& tag) const;
   // Removes by `policy`, or with `dry_run` only says what would be. One decision for each snapshot, children first.
@@ -60,14 +64,14 @@ class Catalogue {
   // and that it is whole, with CRIU's images as their checksums say, and holds it. SnapshotError with the reason
   // otherwise. The content of all of it is checked by verify().
   HeldSnapshot open_for_restore(const std::string& tag) const;
-  // When a job came back from it last, or when it was begun, by the file system's clock; the epoch when there is no
-  // such snapshot.
-  std::chrono::system_clock::time_point last_restore(const std::string& tag) const;
   // Who keeps the snapshot from being removed: "snapshot b", "process 12 (R)". Empty: nobody.
   std::vector<std::string> users_of(const Snapshot& snapshot) const;
 
  private:
   HeldSnapshot hold(const std::string& tag) const;
+  // When a job came back from it last, or when it was begun, by the file system's clock; the epoch without a snapshot.
+  std::chrono::system_clock::time_point last_restore(const std::string& tag) const;
+  class GiveWay;
 
   std::shared_ptr<const RootFolder> root_;
   Foreign foreign_;

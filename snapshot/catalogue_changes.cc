@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
+#include <chrono>
 #include <map>
 #include <optional>
+#include <thread>
 
 #include "snapshot/catalogue.h"
 #include "snapshot/error.h"
@@ -97,19 +99,55 @@ class SharedChecksums {
 
 }  // namespace
 
-void Catalogue::persist(const std::string& tag, const Progress& progress) const {
-  const HeldSnapshot held = hold(tag);
+class Catalogue::GiveWay {
+ public:
+  // Keeps references.
+  GiveWay(const Catalogue& catalogue, HeldSnapshot& held)
+      : catalogue_(catalogue), held_(held), begun_(catalogue.last_restore(tag())) {}
+
+  void operator()() {
+    constexpr std::chrono::milliseconds kLook{20}, kLongest{10'000};
+    if (waited_ >= kLongest || !is_restored()) return;
+    held_.in_use.reset();
+    for (; waited_ < kLongest && is_restored(); waited_ += kLook) std::this_thread::sleep_for(kLook);
+    HeldSnapshot again = catalogue_.hold(tag());
+    if (!again.snapshot.manifest || again.snapshot.manifest->id != held_.snapshot.manifest->id)
+      throw SnapshotError(fmt::format("snapshot {} has been replaced meanwhile", tag()));
+    held_.in_use = std::move(again.in_use);
+  }
+
+ private:
+  const std::string& tag() const { return held_.snapshot.tag; }
+  bool is_restored() const {
+    constexpr auto kFirstAnswers = std::chrono::seconds(2);
+    const auto last = catalogue_.last_restore(tag());
+    return last != begun_ && std::chrono::system_clock::now() - last < kFirstAnswers;
+  }
+
+  const Catalogue& catalogue_;
+  HeldSnapshot& held_;
+  std::chrono::system_clock::time_point begun_;
+  std::chrono::milliseconds waited_{0};
+};
+
+void Catalogue::persist(const std::string& tag, const Progress& progress, Pace pace) const {
+  HeldSnapshot held = hold(tag);
   if (held.snapshot.state == State::kPersisted) return;
   if (held.snapshot.state != State::kCreated)
     throw SnapshotError(fmt::format("snapshot {} cannot be persisted: {}", tag, held.snapshot.reason));
   Manifest manifest = *held.snapshot.manifest;
   if (manifest.parent_id)  // what it needs first; list() has seen that the line of parents ends
     for (const auto& other : list())
-      if (other.manifest && other.manifest->id == *manifest.parent_id) persist(other.tag, progress);
+      if (other.manifest && other.manifest->id == *manifest.parent_id) persist(other.tag, progress, pace);
   const Fd folder = open_beneath(root_->fd(), tag, O_RDONLY | O_DIRECTORY);
   if (!folder.valid()) fail_with_errno(held.snapshot.directory.string(), errno);
   const SharedChecksums shared(root_->fd(), list());
-  persist_files(folder.get(), &manifest, progress,
+  GiveWay give_way(*this, held);
+  const Progress between = [&](const char* step, Bytes done, Bytes total) {
+    if (pace == Pace::kGivesWay) give_way();
+    if (progress) progress(step, done, total);
+  };
+  persist_files(folder.get(), &manifest, between,
                 [&](const FileRecord& record, const struct stat& info) { return shared.of(record, info); });
   sync_folders(folder.get());
   manifest.persisted = true;

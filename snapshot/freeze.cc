@@ -13,6 +13,7 @@
 #include <functional>
 
 #include "snapshot/failure_point.h"
+#include "snapshot/heap_copy.h"
 #include "snapshot/process_tree.h"
 #include "tools/console.h"
 #include "tools/fd.h"
@@ -142,7 +143,7 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
   pages_.wait_for_recovery();
   pages_.set_folder(folder);
   for (const auto& process : pages_.processes()) check_same_folder(process, folder);
-  statistics_.clean_us = microseconds_of([&] { ask_for(Freeze::kClean, pages_.processes(), progress); });
+  statistics_.clean_us = microseconds_of([&] { write_ahead(folder, progress); });
   statistics_.hold_us = microseconds_of([&] {
     // Until all hold, they may start processes that are paged, too.
     for (auto fresh = pages_.processes(); !fresh.empty(); fresh = pages_.find(read_tree(root_).pids))
@@ -159,6 +160,16 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
   });
   // CRIU would store it, and wait for its end with the job stopped.
   statistics_.free_us = microseconds_of([&] { ask_all(Freeze::kFree, pages_.processes()); });
+}
+
+// Large copies take their time, in which the program writes.
+void HeapFreeze::write_ahead(const std::string& folder, const Progress& progress) {
+  constexpr Bytes kLittle{uint64_t{64} << 20};
+  constexpr unsigned kMostRounds = 4;
+  for (unsigned round = 0; round < kMostRounds; ++round) {
+    ask_for(Freeze::kClean, pages_.processes(), progress);
+    if (copy_layers(pages_.processes(), folder, progress) <= kLittle) break;
+  }
 }
 
 void HeapFreeze::check_all_sealed() {

@@ -20,7 +20,7 @@ namespace ebb::snapshot {
 // Times in microseconds.
 struct FreezeStatistics {
   std::optional<std::chrono::steady_clock::time_point> stopped;  // when threads were stopped for the first time
-  uint64_t clean_us = 0;                                         // writing ahead; the job ran
+  uint64_t clean_us = 0;                                         // writing and copying ahead; the job ran
   uint64_t hold_us = 0;                                          // mapping calls and forks waited
   uint64_t seal_us = 0;                                          // threads stood still
   uint64_t free_us = 0;                                          // the job ran, but for its mapping calls
@@ -52,6 +52,7 @@ class HeapFreeze {
 
  private:
   enum class Stage { kAsked, kSealed };  // what has to be undone: by kAbort, by kResume
+  void write_ahead(const std::string& folder, const Progress& progress);
   void ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress);
   void ask_all(Freeze step, std::vector<PagedProcess> processes, const std::function<void()>& look = {});
   void drop(const PagedProcess& process);

@@ -40,6 +40,8 @@ const char* word(Freeze step) {
       return "nothing";
     case Freeze::kClean:
       return "write its heap ahead";
+    case Freeze::kShow:
+      return "tell where its heap is";
     case Freeze::kHold:
       return "hold its mapping calls";
     case Freeze::kSeal:

@@ -12,7 +12,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "snapshot/criu.h"
 #include "snapshot/error.h"
@@ -99,34 +98,6 @@ void tell(snapshot::JobPages& pages, pid_t root, const std::string& text) {
     pages.post(text);
 }
 
-// A job that comes back from the snapshot needs the device for its first answers; checksums can wait for a while.
-class GiveWay {
- public:
-  // Keeps a reference.
-  GiveWay(const snapshot::Catalogue& catalogue, const std::string& tag)
-      : catalogue_(catalogue), tag_(tag), begun_(catalogue.last_restore(tag)) {}
-
-  void operator()() {
-    constexpr std::chrono::milliseconds kLook{20}, kLongest{10'000};
-    while (is_restored() && waited_ < kLongest) {
-      std::this_thread::sleep_for(kLook);
-      waited_ += kLook;
-    }
-  }
-
- private:
-  bool is_restored() const {
-    constexpr auto kFirstAnswers = std::chrono::seconds(2);
-    const auto last = catalogue_.last_restore(tag_);
-    return last != begun_ && std::chrono::system_clock::now() - last < kFirstAnswers;
-  }
-
-  const snapshot::Catalogue& catalogue_;
-  std::string tag_;
-  std::chrono::system_clock::time_point begun_;
-  std::chrono::milliseconds waited_{0};
-};
-
 // In a process of its own, which outlives us. When it cannot, the snapshot stays created; `ebb snapshots ls` tells.
 void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag) {
   if (fork() != 0) return;
@@ -135,8 +106,7 @@ void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nothing, standard);
   int code = kExitOk;
   try {
-    GiveWay give_way(catalogue, tag);
-    catalogue.persist(tag, [&](const char*, Bytes, Bytes) { give_way(); });
+    catalogue.persist(tag, {}, snapshot::Pace::kGivesWay);
   } catch (const std::exception&) {
     code = kExitOurs;
   }

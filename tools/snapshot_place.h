@@ -18,7 +18,7 @@ bool has_snapshot(const std::string& tag);
 std::string fresh_tag(const std::string& name);
 
 // The snapshot `tag` to restore from, whole and ours; it cannot be removed while the result lives. SnapshotError
-// otherwise. Who persists it gives way for a while: see snapshot_command.cc.
+// otherwise. Who persists it in the background gives way for a while.
 snapshot::HeldSnapshot snapshot_to_restore(const std::string& tag);
 // The job runs, and all of the snapshot has been read; its first answers are still to come.
 void let_go_restored(snapshot::HeldSnapshot* held);

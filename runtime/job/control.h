@@ -18,7 +18,7 @@
 namespace ebb {
 
 inline constexpr uint64_t kControlMagic = 0x31304c5254434245;  // "EBCTRL01"
-inline constexpr uint32_t kControlVersion = 5;
+inline constexpr uint32_t kControlVersion = 6;
 inline constexpr unsigned kJobSlots = 256;
 inline constexpr unsigned kJobMessages = 8;
 inline constexpr char kJobVariable[] = "EBB_JOB";
@@ -58,12 +58,14 @@ struct JobCounters {
 enum class Freeze : uint32_t {
   kNone = 0,
   kClean,  // write ahead, while the program runs, what the store lacks
+  kShow,   // tell which file the sealed layer number `layer` of the store has; with 0, and where that could only be
+           // copied to `freeze_folder`, seal first what there is
   kHold,   // no fork and no mapping call from here on; faults are answered still
   kSeal,  // with all other threads stopped: write the rest, seal the store, name its files in `freeze_folder`, map them
           // privately where the pages were, close everything that no CRIU can store
   kFree,  // free what was in DRAM there, while the program runs
   kResume,  // with all other threads stopped: take the store's files from `freeze_folder`, and go on
-  kAbort,   // of kClean and kHold: go on as if nothing had been
+  kAbort,   // of kClean, kShow and kHold: go on as if nothing had been
 };
 
 // One for each slot, beside it. `request` is written by the snapshot tool, which then writes to the eventfd `wake` of
@@ -75,6 +77,9 @@ struct JobFreeze {
   std::atomic<int32_t> pager{0};              // thread of the pager, in its own PID namespace
   std::atomic<int32_t> wake{-1};              // descriptor of the eventfd; -1 while sealed
   std::atomic<uint32_t> prefetch{0};          // of kResume: not 0 to bring back what was in DRAM, ahead of need
+  std::atomic<uint32_t> layer{0};             // of kShow: 0, 1, ...
+  std::atomic<int32_t> layer_fd{-1};          // its answer: a descriptor; -1 when there are no more
+  Counter layer_name{};                       // and the number that is the file's name in a snapshot
   Counter done{}, todo{};                     // bytes of the step under way, for people
 };
 

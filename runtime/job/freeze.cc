@@ -85,6 +85,9 @@ uint64_t FreezeAgent::step(uint64_t idle_ns) {
   switch (request) {
     case Freeze::kClean:
       return clean() ? 0 : idle_ns;
+    case Freeze::kShow:
+      show();
+      return 0;
     case Freeze::kHold:
       if (!s_.fork_lock.try_lock()) return idle_ns < kForkRetryNs ? idle_ns : kForkRetryNs;
       s_.lock.lock();
@@ -117,6 +120,12 @@ void FreezeAgent::drop_buffer() {
   if (buffer_) raw_syscall(SYS_munmap, as_arg(buffer_), kExtentSize);
   buffer_ = nullptr;
   asked_to_clean_ = false;
+}
+
+// What we hold means nothing while the heap is sealed, and a snapshot would store it.
+void FreezeAgent::drop_contents() {
+  for (const AddressRange range : {range_at({reinterpret_cast<uint64_t>(buffer_)}, kExtentSize), s_.pager.scratch()})
+    raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()), MADV_DONTNEED);
 }
 
 // The tool writes to the eventfd without a word to us (State::woken).
@@ -190,8 +199,9 @@ uint64_t FreezeAgent::clean_between(uint64_t idle_ns) {
 // True while there is more to do.
 bool FreezeAgent::clean() {
   if (!take_buffer()) return answer(Freeze::kClean, {ENOMEM}), false;
-  if (!asked_to_clean_) {
+  if (!asked_to_clean_ || cleaned_) {
     asked_to_clean_ = true;
+    cleaned_ = false;
     walk_ = {};
     walks_ = 0;
     gather_next_ = {};
@@ -210,6 +220,7 @@ bool FreezeAgent::clean() {
     return true;
   }
   if (!over || (!walk_.error && !gather())) return true;
+  cleaned_ = true;
   if (walk_.error) drop_buffer();
   answer(Freeze::kClean, walk_.error);
   return false;
@@ -225,6 +236,21 @@ bool FreezeAgent::gather() {
   do over = s_.pager.gather_step(gather_next_, most_pieces_, buffer_);
   while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
   return over;
+}
+
+// The tool copies, while the program runs, what would be copied in the stop otherwise.
+void FreezeAgent::show() {
+  Locked<FutexLock> locked(s_.lock);
+  const unsigned number = page().layer.load();
+  if (number == 0 && s_.store.would_be_copied(s_.job.control().freeze_folder) && !s_.store.crowded()) {
+    drain();
+    s_.store.trim_unused();
+    s_.store.seal();
+  }
+  const int fd = s_.store.sealed_file(number);
+  page().layer_name.store(fd >= 0 ? s_.store.future_name(fd) : 0);
+  page().layer_fd.store(fd);
+  answer(Freeze::kShow, {});
 }
 
 // Under both locks from here on.
@@ -277,6 +303,14 @@ bool FreezeAgent::seal() {
   return true;
 }
 
+// Until nothing is under way.
+void FreezeAgent::drain() {
+  s_.pager.set_draining(true);
+  for (s_.pager.step(); !s_.pager.drained(); s_.pager.step())
+    s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), kForkRetryNs);
+  s_.pager.set_draining(false);
+}
+
 Errno FreezeAgent::write_all() {
   unsigned tries = 0;
   do {
@@ -284,10 +318,7 @@ Errno FreezeAgent::write_all() {
       s_.pager.step();
       s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), s_.pager.idle_ns());
     }
-    s_.pager.set_draining(true);
-    for (s_.pager.step(); !s_.pager.drained(); s_.pager.step())
-      s_.ring.wait(s_.pages.fault_fd(), s_.wake.get(), kForkRetryNs);
-    s_.pager.set_draining(false);
+    drain();
     // What was read ahead, and has to be at home, is cold again when all is drained.
   } while (s_.pager.want_kept() && ++tries < kMostDrains);
   return s_.pager.store_all(buffer_);
@@ -316,6 +347,7 @@ void FreezeAgent::wait_sealed() {
     const Freeze request = page().request.load();
     if (request == Freeze::kFree && page().answer.load() != Freeze::kFree) {
       s_.pager.free_replaced();
+      drop_contents();
       answer(Freeze::kFree, {});
     }
     if (request == Freeze::kResume) {

@@ -23,6 +23,7 @@ class FreezeAgent {
  private:
   void forget_request();
   void drop_buffer();
+  void drop_contents();
   void drain_wake();
   bool take_buffer();
   uint64_t work_between(uint64_t idle_ns);
@@ -30,8 +31,10 @@ class FreezeAgent {
   uint64_t clean_between(uint64_t idle_ns);
   bool clean();
   bool gather();
+  void show();
   void hold();
   bool seal();
+  void drain();
   Errno write_all();
   Errno map_files();
   void close_all();
@@ -46,6 +49,7 @@ class FreezeAgent {
   unsigned walks_ = 0;
   bool asked_ = false;
   bool asked_to_clean_ = false;  // `walk_` is what is asked for, not one of ours
+  bool cleaned_ = false;         // and has ended
   char* buffer_ = nullptr;       // of one extent, while a snapshot is made or something is cleaned ahead
   Pager::MergeWalk merge_walk_{};
   uint64_t merge_at_ns_ = 0;

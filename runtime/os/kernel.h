@@ -162,6 +162,10 @@ class TierFiles {
   // number, the same one for every descriptor of the file. On another file system it is a copy that gets the name.
   // Errors: as link(2) and write(2).
   virtual Result<uint64_t> name(int fd, const char* folder) = 0;
+  // What name() returns, without giving it one. Errors: as statx(2).
+  virtual Result<uint64_t> identity(int fd) = 0;
+  // Whether `folder` is on another file system than the file.
+  virtual bool elsewhere(int fd, const char* folder) = 0;
   // Opens a file of name() to be read; `mapping`: to be mapped by map_file(). Protected. Errors: as open(2). It is read
   // through the page cache, which all who were restored from the file share.
   virtual Result<int> reopen(const char* folder, uint64_t name, bool mapping) = 0;

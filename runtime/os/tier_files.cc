@@ -158,15 +158,6 @@ void append_name(PathBuffer& path, const char* folder, uint64_t name) {
   for (int shift = 60; shift >= 0; shift -= 4) path << "0123456789abcdef"[(name >> shift) & 15];
 }
 
-// Of a file, whichever descriptor it is asked by: where it is, and when it was made.
-Result<uint64_t> identity_of(int fd) {
-  struct statx file = {};
-  const long r = raw_syscall(SYS_statx, fd, as_arg(""), AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, as_arg(&file));
-  if (is_error(r)) return errno_of(r);
-  const uint64_t born = static_cast<uint64_t>(file.stx_btime.tv_sec) * 1'000'000'000u + file.stx_btime.tv_nsec;
-  return (file.stx_ino * 0x9E3779B97F4A7C15ull) ^ (uint64_t{file.stx_dev_minor} << 56) ^ born;
-}
-
 // The data of a file with holes, on another file system.
 Errno copy_file(int from, int to) {
   constexpr uint64_t kPiece = uint64_t{1} << 20;
@@ -222,8 +213,23 @@ Errno name_copy(int from, const char* folder, const char* path) {
 
 }  // namespace
 
+// Of a file, whichever descriptor it is asked by: where it is, and when it was made.
+Result<uint64_t> LinuxTierFiles::identity(int fd) {
+  struct statx file = {};
+  const long r = raw_syscall(SYS_statx, fd, as_arg(""), AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, as_arg(&file));
+  if (is_error(r)) return errno_of(r);
+  const uint64_t born = static_cast<uint64_t>(file.stx_btime.tv_sec) * 1'000'000'000u + file.stx_btime.tv_nsec;
+  return (file.stx_ino * 0x9E3779B97F4A7C15ull) ^ (uint64_t{file.stx_dev_minor} << 56) ^ born;
+}
+
+bool LinuxTierFiles::elsewhere(int fd, const char* folder) {
+  struct stat file = {}, there = {};
+  return !is_error(raw_syscall(SYS_fstat, fd, as_arg(&file))) &&
+         !is_error(raw_syscall(SYS_stat, as_arg(folder), as_arg(&there))) && file.st_dev != there.st_dev;
+}
+
 Result<uint64_t> LinuxTierFiles::name(int fd, const char* folder) {
-  const auto identity = identity_of(fd);
+  const auto identity = this->identity(fd);
   if (!identity.ok()) return identity;
   PathBuffer path;
   append_name(path, folder, identity.value());

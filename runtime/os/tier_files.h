@@ -36,6 +36,8 @@ class LinuxTierFiles final : public TierFiles {
   Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache cache) override;
   void close(int fd) override;
   Result<uint64_t> name(int fd, const char* folder) override;
+  Result<uint64_t> identity(int fd) override;
+  bool elsewhere(int fd, const char* folder) override;
   Result<int> reopen(const char* folder, uint64_t name, bool mapping) override;
 
  private:

@@ -40,6 +40,10 @@ class Pager {
   // tiers. From now on new ranges are armed from birth. Called again in a fork child with everything drained.
   Result<void> open(AddressRange slot_range, IoQueue* io);
   bool paged() const { return paged_; }
+  // Memory of ours that holds nothing between two steps once all is drained. Whole pages.
+  AddressRange scratch() const {
+    return range_at({reinterpret_cast<uint64_t>(scratch_)}, (kScratchPages + kAlone) * kPageSize);
+  }
   // Undoes open(): no thread could be started.
   void abandon() { paged_ = false; }
 

@@ -28,10 +28,10 @@ struct Stride {
 
 class Strides {
  public:
-  static constexpr unsigned kStrides = 8;
-  static constexpr uint64_t kReach = uint64_t{16} << 20;  // bytes; what is farther away is another walk
-  static constexpr uint32_t kBelieved = 2;                // expected misses, after which
-  static constexpr unsigned kMostSteps = 32;              // so many steps at most are provided at once
+  static constexpr unsigned kStrides = 16;
+  static constexpr uint64_t kReach = uint64_t{256} << 20;  // bytes; what is farther away is another walk
+  static constexpr uint32_t kBelieved = 2;                 // expected misses, after which
+  static constexpr unsigned kMostSteps = 32;               // so many steps at most are provided at once
 
   // A miss at `address`, whose page is told once or more often. The walk that it belongs to; valid until the next
   // observe().
@@ -53,11 +53,11 @@ class Strides {
         nearest = &s;
       if (oldest->active && s.used < oldest->used) oldest = &s;
     }
-    Stride& s = nearest ? *nearest : *oldest;
-    s.step = nearest && distance(s, address) >= kPageSize ? static_cast<int64_t>(address - s.last) : 0;
-    s.hits = 0;
-    s.active = true;
-    return at(s, address);
+    // A walk of its own, whatever the nearest one does: another miss may continue that one as it was.
+    const bool apart = nearest && distance(*nearest, address) >= kPageSize;
+    const int64_t step = apart ? static_cast<int64_t>(address - nearest->last) : 0;
+    *oldest = {.step = step, .active = true};
+    return at(*oldest, address);
   }
   // How many steps after a miss are worth loading with it: twice as many each time that the next miss came just behind
   // what was provided.

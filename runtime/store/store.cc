@@ -249,6 +249,17 @@ void Store::trim_unused() {
                  uint64_t{layer.areas_reserved - layer.areas_made} << kExtentShift);
 }
 
+int Store::sealed_file(unsigned n) const {
+  for (const Layer& layer : layers_)
+    if (layer.used && layer.sealed && n-- == 0) return layer.fd;
+  return -1;
+}
+
+uint64_t Store::future_name(int fd) const {
+  const auto name = files_.identity(fd);
+  return name.ok() ? name.value() : 0;
+}
+
 Errno Store::name_files(const char* folder) {
   for (Layer& layer : layers_) {
     if (!layer.used) continue;

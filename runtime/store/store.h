@@ -69,6 +69,11 @@ class Store {
   void trim(const Extent& e);
   // Likewise the areas that no extent has.
   void trim_unused();
+  // For snapshots, ahead of them. Whether the layer that is written to could only be copied to `folder`; the files of
+  // the sealed ones, n = 0, 1, ..., -1 when there are no more; and what such a file will be called.
+  bool would_be_copied(const char* folder) const { return top_ >= 0 && files_.elsewhere(layers_[top_].fd, folder); }
+  int sealed_file(unsigned n) const;
+  uint64_t future_name(int fd) const;
   // For snapshots, after seal(). Names the files of all layers in `folder`; closes them; opens them again from there,
   // to be read or (`mapping`) to be mapped. Errors: as TierFiles::name() and reopen().
   Errno name_files(const char* folder);

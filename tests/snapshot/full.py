@@ -84,9 +84,26 @@ class Family:
         check_equal((self.program.end(), self.other.end()), (0, 0), "exit codes")
 
 
+def copied_ahead(family):
+    """Before the job is stopped the snapshot's folder has most of the heap."""
+    found = []
+
+    def look():
+        heap = next(os.path.join(PLACE, name, "heap") for name in os.listdir(PLACE) if name.startswith(".draft-tight"))
+        found.extend(os.stat(os.path.join(heap, name)).st_blocks * 512 for name in os.listdir(heap))
+
+    check_equal(snapshot_stopped_at("stop", family.name, look).returncode, 0, "snapshot that is looked at")
+    check(sum(found) >= 40 << 20, f"copied before the stop: {found}")
+    family.check("after the snapshot that was looked at")
+    check_equal(ebb("snapshots", "rm", "tight").returncode, 0, "rm of the snapshot that was looked at")
+
+
 def elsewhere():
-    """The slow tier on the disk, snapshots in memory: files are copied, from one generation to the next as well."""
+    """The slow tier on the disk, snapshots in memory: files are copied, from one generation to the next as well, and while
+    the job runs."""
     family = Family(SLOW)
+    copied_ahead(family)
+    copied_ahead(family)  # what it has now lost its name with the snapshot
     for generation in range(1, 4):
         family.freeze(f"g{generation}")
         family.check(f"generation {generation} on another file system")
@@ -106,16 +123,21 @@ def elsewhere():
     check_equal(names(), [], "after prune")
 
 
-def snapshot_filled_at(step, left, name):
-    """The file system has so many bytes left from this step of the tool on."""
+def snapshot_stopped_at(step, name, meanwhile):
+    """Calls `meanwhile` when the tool is at this step."""
     tool = subprocess.Popen([EBB, "snapshot", name, "tight", "-q", "--leave-running", "--wait", "persisted"],
                             env={**os.environ, "EBB_TEST_STOP_POINT": step}, stderr=subprocess.PIPE, text=True)
     stopped = os.waitid(os.P_PID, tool.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     check_equal((stopped.si_code, stopped.si_status), (os.CLD_STOPPED, signal.SIGSTOP), f"the snapshot comes to {step}")
-    fill(left)
+    meanwhile()
     tool.send_signal(signal.SIGCONT)
     error = tool.communicate()[1]
     return subprocess.CompletedProcess(tool.args, tool.returncode, "", error)
+
+
+def snapshot_filled_at(step, left, name):
+    """The file system has so many bytes left from this step of the tool on."""
+    return snapshot_stopped_at(step, name, lambda: fill(left))
 
 
 def filling(family, stage, left):

@@ -59,6 +59,8 @@ class FakeFiles final : public TierFiles {
   Errno write(int fd, uint64_t offset, const char* from, uint64_t bytes, Cache cache) override;
   void close(int fd) override;
   Result<uint64_t> name(int fd, const char* folder) override;
+  Result<uint64_t> identity(int fd) override { return static_cast<uint64_t>(fd); }
+  bool elsewhere(int, const char*) override { return false; }
   Result<int> reopen(const char* folder, uint64_t name, bool mapping) override;
 
  private:

@@ -130,6 +130,16 @@ TEST(Strides, TheNextMissIsExpectedBehindWhatWasProvided) {
   EXPECT_EQ(Strides::steps(strides.observe(1005 << kPageShift)), 0u) << "out of step";
 }
 
+TEST(Strides, TwoWalksThatAreNear) {
+  Strides strides;
+  unsigned believed = 0;
+  for (uint64_t n = 0; n < 50; ++n) {
+    believed += Strides::steps(strides.observe(4'000'000'000 + n * 400'000)) > 0;
+    believed += Strides::steps(strides.observe(4'050'000'000 + n * 16'900'000)) > 0;
+  }
+  EXPECT_GE(believed, 92u);
+}
+
 TEST(Strides, TwoWalksAtOnceAndRandomMissesBetween) {
   Strides strides;
   std::mt19937_64 random(7);

@@ -1,0 +1,146 @@
+// Heaps' files on other file systems: see heap_copy.h.
+#include "snapshot/heap_copy.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <string_view>
+
+#include "snapshot/error.h"
+#include "snapshot/failure_point.h"
+#include "snapshot/fd.h"
+#include "snapshot/files.h"
+#include "snapshot/space.h"
+#include "tools/console.h"
+
+namespace ebb::snapshot {
+namespace {
+
+using tools::error_text;
+using tools::Failure;
+
+// The path that leads to a descriptor of ours, whatever became of the file's name.
+std::string own_path(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
+
+// Another process's open file, through an open file of ours; invalid when there is none.
+Fd opened_of(pid_t pid, int number) {
+  const Fd handle(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  const Fd theirs(handle.valid() ? static_cast<int>(syscall(SYS_pidfd_getfd, handle.get(), number, 0)) : -1);
+  return theirs.valid() ? Fd(open(own_path(theirs.get()).c_str(), O_RDONLY | O_CLOEXEC)) : Fd();
+}
+
+// A file that was made without a name can be given one; one that has lost its name cannot.
+bool can_be_linked(int fd, const struct stat& file, const struct stat& folder) {
+  if (file.st_dev != folder.st_dev) return false;
+  if (file.st_nlink > 0) return true;
+  char link[PATH_MAX];
+  const ssize_t n = readlink(own_path(fd).c_str(), link, sizeof link);
+  return std::string_view(link, n > 0 ? static_cast<size_t>(n) : 0)
+      .ends_with(fmt::format("/#{} (deleted)", file.st_ino));
+}
+
+class Copy {
+ public:
+  Copy(const std::string& folder, uint64_t name)
+      : folder_(folder),
+        path_(fmt::format("{}/{:016x}", folder, name)),
+        to_(open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)) {
+    if (to_.valid() || errno == ENOSPC || errno == EDQUOT) return;
+    part_ = path_ + ".part";
+    to_.reset(open(part_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  }
+  ~Copy() {
+    if (!part_.empty()) unlink(part_.c_str());
+  }
+  Copy(const Copy&) = delete;
+  Copy& operator=(const Copy&) = delete;
+
+  // The data of a file with holes, under its name once it is whole.
+  void take(int from, Bytes size, Meter* meter) {
+    if (!to_.valid() || ftruncate(to_.get(), static_cast<off_t>(size.count)) != 0) fail();
+    std::vector<char> buffer(kPiece);
+    for_each_data(from, size, path_, [&](uint64_t begin, uint64_t end) {
+      for (uint64_t at = begin; at < end;) {
+        const uint64_t bytes = std::min(kPiece, end - at);
+        copy(from, buffer.data(), at, bytes);
+        at += bytes;
+        meter->add({bytes});
+        failure_point("copy heap");
+      }
+    });
+    const bool named =
+        part_.empty() ? linkat(AT_FDCWD, own_path(to_.get()).c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0
+                      : rename(part_.c_str(), path_.c_str()) == 0;
+    if (!named) fail();
+    part_.clear();
+  }
+
+ private:
+  static constexpr uint64_t kPiece = uint64_t{1} << 20;
+
+  void copy(int from, char* buffer, uint64_t at, uint64_t bytes) {
+    for (uint64_t read = 0; read < bytes;) {
+      const ssize_t n = pread(from, buffer + read, bytes - read, static_cast<off_t>(at + read));
+      if (n < 0 && errno == EINTR) continue;
+      if (n == 0) errno = EIO;
+      if (n <= 0) fail();
+      read += static_cast<uint64_t>(n);
+    }
+    for (uint64_t written = 0; written < bytes;) {
+      const ssize_t n = pwrite(to_.get(), buffer + written, bytes - written, static_cast<off_t>(at + written));
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) fail();
+      written += static_cast<uint64_t>(n);
+    }
+  }
+  [[noreturn]] void fail() const {
+    throw Failure(fmt::format("cannot copy the heap to {}: {} ({})", folder_, error_text(errno), free_space(folder_)));
+  }
+
+  const std::string& folder_;
+  std::string path_, part_;  // part_: where no file can be made without a name
+  Fd to_;
+};
+
+Bytes copy_layer(const PagedProcess& process, const std::string& folder, const Progress& progress) {
+  const JobFreeze& answer = process.freeze();
+  const uint64_t name = answer.layer_name.load(std::memory_order_relaxed);
+  if (access(fmt::format("{}/{:016x}", folder, name).c_str(), F_OK) == 0) return {};  // another process has it, too
+  const Fd from = opened_of(process.pid, answer.layer_fd.load(std::memory_order_relaxed));
+  struct stat file = {}, there = {};
+  // The store may have given the layer up since, and its number may be another file's.
+  if (!from.valid() || fstat(from.get(), &file) != 0 || !S_ISREG(file.st_mode) || stat(folder.c_str(), &there) != 0 ||
+      can_be_linked(from.get(), file, there))
+    return {};
+  const Bytes stored{static_cast<uint64_t>(file.st_blocks) * 512};
+  Meter meter(progress, "copy", stored);
+  Copy(folder, name).take(from.get(), {static_cast<uint64_t>(file.st_size)}, &meter);
+  return stored;
+}
+
+}  // namespace
+
+Bytes copy_layers(const std::vector<PagedProcess>& processes, const std::string& folder, const Progress& progress) {
+  Bytes copied{};
+  try {
+    for (const auto& process : processes)
+      for (uint32_t layer = 0;; ++layer) {
+        process.freeze().layer.store(layer, std::memory_order_relaxed);
+        ask(process, Freeze::kShow);
+        if (await(process, Freeze::kShow) == Answer::kGone ||
+            process.freeze().layer_fd.load(std::memory_order_relaxed) < 0)
+          break;
+        copied += copy_layer(process, folder, progress);
+      }
+  } catch (const SnapshotError& e) {
+    throw Failure(e.what());
+  }
+  return copied;
+}
+
+}  // namespace ebb::snapshot
