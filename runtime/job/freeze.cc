@@ -188,7 +188,7 @@ uint64_t FreezeAgent::clean_between(uint64_t idle_ns) {
   } else if (!over) {
     next_ns_ = now + (now - start);
   } else {
-    if (walk_.written.count) pause_ns_ = 0;
+    if (walk_.written.count || walk_.brought_home) pause_ns_ = 0;
     pause_ns_ = pause_ns_ * 2 < kWalkNs ? kWalkNs : pause_ns_ * 2 < kLongestWalkNs ? pause_ns_ * 2 : kLongestWalkNs;
     next_ns_ = now + (walk_.error ? kTierFullNs : pause_ns_);
     walk_ = {};
@@ -206,6 +206,10 @@ bool FreezeAgent::clean() {
     walks_ = 0;
     gather_next_ = {};
   }
+  if (walk_.next == Address{}) {  // what is out of sight comes home to be cleaned
+    Locked<FutexLock> locked(s_.lock);
+    drain();
+  }
   page().todo.store(s_.job.slot().managed.load());
   const uint64_t until = s_.clock.now_ns() + kCleanNs;
   bool over = false;
@@ -219,7 +223,7 @@ bool FreezeAgent::clean() {
     walk_ = {};  // the program has written meanwhile
     return true;
   }
-  if (!over || (!walk_.error && !gather())) return true;
+  if (!over || (!walk_.error && !gather()) || !trim_free_areas()) return true;
   cleaned_ = true;
   if (walk_.error) drop_buffer();
   answer(Freeze::kClean, walk_.error);
@@ -234,6 +238,17 @@ bool FreezeAgent::gather() {
   if (most_pieces_ >= kPagesPerExtent) return true;
   bool over = false;
   do over = s_.pager.gather_step(gather_next_, most_pieces_, buffer_);
+  while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
+  return over;
+}
+
+// False while there is more to do.
+bool FreezeAgent::trim_free_areas() {
+  constexpr size_t kAtOnce = 8;
+  const uint64_t until = s_.clock.now_ns() + kCleanNs;
+  Locked<FutexLock> locked(s_.lock);
+  bool over = false;
+  do over = s_.store.trim_free_areas(kAtOnce);
   while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
   return over;
 }

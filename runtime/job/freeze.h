@@ -31,6 +31,7 @@ class FreezeAgent {
   uint64_t clean_between(uint64_t idle_ns);
   bool clean();
   bool gather();
+  bool trim_free_areas();
   void show();
   void hold();
   bool seal();

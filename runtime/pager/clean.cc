@@ -10,6 +10,11 @@
 #include "pager/pager.h"
 
 namespace ebb {
+namespace {
+
+constexpr uint64_t kLongInLimboNs = 1'000'000'000;
+
+}  // namespace
 
 // Makes the store hold `pages`, all resident, as they are now; what is zero it need not hold. `buffer` has room for an
 // extent.
@@ -47,7 +52,14 @@ bool Pager::clean_ahead(CleanWalk& walk, char* buffer) {
   Extent& e = *found;
   walk.next = e.base + kExtentSize;
   walk.done += e.managed.pages();
-  if (!e.at_rest()) return false;
+  if (!e.at_rest()) {
+    if (!walk.calm_only || e.away != Away::kLimbo || e.frozen || e.transfers) return false;
+    // Out of sight, and nobody wants its room: at home it can be cleaned. The stop would have to write it otherwise.
+    if (run_ns_ - e.aside_since_ns < kLongInLimboNs) return false;
+    settle_extent(e);
+    walk.brought_home = true;
+    return false;
+  }
   if (walk.calm_only && !is_calm(e)) return false;
   if (!e.armed && !arm_and_look(e)) return false;
   // What was changed since is trimmed, and recorded, with the program stopped; where the tier is mapped, all of it is

@@ -7,8 +7,9 @@ namespace {
 
 constexpr unsigned kPagesPerRequest = 512;  // 2 MiB: a whole extent arrives at once
 constexpr unsigned kMaxReads = 48;
-constexpr unsigned kMaxPrefetch = 2;        // whole extents: enough for the device, and a thread waits behind them
-constexpr uint64_t kCalmNs = 10'000'000;    // without a thread that waited for a page
+// Whole extents: a thread that comes waits behind them. The second number when none has come for long.
+constexpr unsigned kMaxPrefetch = 2, kMaxPrefetchLater = 4;
+constexpr uint64_t kCalmNs = 10'000'000, kLongCalmNs = 100'000'000;  // without a thread that waited for a page
 constexpr unsigned kMaxBeside = 2;          // read-ahead under way while threads wait for single pages: enough to keep
 constexpr uint64_t kBesideNs = 10'000'000;  // a device busy, and each behind the other adds its time to theirs
 constexpr unsigned kWorthWhole = kPagesPerExtent * 3 / 4;
@@ -301,8 +302,11 @@ void Pager::read_ahead(Stream& s) {
 // some pages here and there before it answers, and would wait for a large read at each: it has the device for itself at
 // first, and later nearly so.
 void Pager::prefetch() {
-  const bool calm = now_ns_ - random_ns_ >= kCalmNs;
-  const unsigned most = calm ? kMaxPrefetch : now_ns_ < prefetch_waits_until_ns_ ? 0 : 1;
+  const uint64_t calm_ns = now_ns_ - random_ns_;
+  const unsigned most = calm_ns >= kLongCalmNs               ? kMaxPrefetchLater
+                        : calm_ns >= kCalmNs                 ? kMaxPrefetch
+                        : now_ns_ < prefetch_waits_until_ns_ ? 0
+                                                             : 1;
   prefetch_held_ = most == 0;
   while (reads_ < most) {
     Extent* const e = table_.next(prefetch_at_);

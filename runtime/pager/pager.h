@@ -119,7 +119,8 @@ class Pager {
     Pages done{};
     Pages written{};  // or at least looked at
     Errno error{};
-    bool calm_only = false;  // leave out what the program has changed lately
+    bool calm_only = false;     // leave out what the program has changed lately
+    bool brought_home = false;  // something that nobody had missed: the next walk can clean it
   };
   // Writes what the store lacks of one more extent, while the program runs; `buffer`, aligned to a page, has room for
   // an extent. True when the walk is over, or has failed.

@@ -67,6 +67,7 @@ Result<unsigned> Store::top_layer() {
   if (byte_addressable_) layers_[at].mapped = files_.map(fd.value());
   ++layers_in_use_;
   free_areas_.clear();
+  free_trimmed_ = 0;
   record_slots_left_ = 0;
   top_ = static_cast<int>(at);
   return at;
@@ -75,9 +76,10 @@ Result<unsigned> Store::top_layer() {
 Result<uint32_t> Store::new_area(Layer& layer) {
   if (!free_areas_.empty()) {
     const uint32_t area = free_areas_.back();
-    if (byte_addressable_)  // its space was given back
+    if (byte_addressable_ || free_areas_.size() == free_trimmed_)  // its space was given back
       if (const Errno e = files_.reserve(layer.fd, uint64_t{area} << kExtentShift, kExtentSize)) return e;
     free_areas_.pop_back();
+    if (free_trimmed_ > free_areas_.size()) free_trimmed_ = free_areas_.size();
     return area;
   }
   if (layer.areas_made == layer.areas_reserved) {
@@ -237,10 +239,17 @@ void Store::trim(const Extent& e) {
   });
 }
 
+bool Store::trim_free_areas(size_t most) {
+  if (byte_addressable_) free_trimmed_ = free_areas_.size();  // at once, when they became free
+  for (; free_trimmed_ < free_areas_.size() && most; ++free_trimmed_, --most)
+    files_.punch(layers_[top_].fd, uint64_t{free_areas_[free_trimmed_]} << kExtentShift, kExtentSize);
+  return free_trimmed_ == free_areas_.size();
+}
+
 void Store::trim_unused() {
   if (top_ < 0) return;
+  trim_free_areas(SIZE_MAX);
   const Layer& layer = layers_[top_];
-  for (const uint32_t area : free_areas_) files_.punch(layer.fd, uint64_t{area} << kExtentShift, kExtentSize);
   if (record_slots_left_)
     files_.punch(layer.fd, ((uint64_t{record_area_} + 1) << kExtentShift) - record_slots_left_ * kPageSize,
                  record_slots_left_ * kPageSize);
@@ -332,6 +341,7 @@ void Store::seal() {
   layer.sealed = true;
   top_ = -1;
   free_areas_.clear();
+  free_trimmed_ = 0;
   close_if_empty(sealed);
 }
 

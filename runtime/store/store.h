@@ -67,7 +67,9 @@ class Store {
   // each gap, so it is done ahead, and here again only for what has changed; what is written later to a gap takes new
   // space, if there is any.
   void trim(const Extent& e);
-  // Likewise the areas that no extent has.
+  // Likewise the areas that no extent has, so many at most: a program may have dropped thousands. Whether that was all.
+  bool trim_free_areas(size_t most);
+  // All of these and what is left of the layer's end.
   void trim_unused();
   // For snapshots, ahead of them. Whether the layer that is written to could only be copied to `folder`; the files of
   // the sealed ones, n = 0, 1, ..., -1 when there are no more; and what such a file will be called.
@@ -163,6 +165,7 @@ class Store {
   uint64_t seed_ = 0;
   Layer layers_[kMaxLayers] = {};
   ArenaVector<uint32_t> free_areas_{arena_};  // of the writable layer
+  size_t free_trimmed_ = 0;                   // so many at the begin of the list are without space
   unsigned layers_in_use_ = 0;
   unsigned layers_inherited_ = 0;  // of these
   int top_ = -1;

@@ -63,6 +63,26 @@ TEST_P(PagerCleanTest, WhatIsLeftAloneIsCleanedAndNotAgain) {
   EXPECT_EQ(w.counters().cleaned_bytes.load(), to_bytes({512}).count);
 }
 
+TEST_P(PagerCleanTest, WhatWaitsOutOfSightComesHomeAndIsCleaned) {
+  const AddressRange a = w.add({6144});
+  w.write_all(a, 1);
+  const auto aside = [&] {
+    uint64_t pages = 0;
+    w.table.for_all([&](const Extent& e) { pages += e.aside.count(); });
+    return pages;
+  };
+  ASSERT_GT(aside(), 0u);
+  for (int i = 0; i < 20 && aside() > 0; ++i) {
+    wait(Calm::kShortNs * 100);
+    (void)walk(true);
+  }
+  EXPECT_EQ(aside(), 0u);
+  wait(Calm::kShortNs * 100);
+  (void)walk(true);
+  EXPECT_EQ(walk(false), 0u) << "nothing is left for the stop";
+  for (uint64_t i = 0; i < 6144; ++i) w.expect(page(a, i), 1 + i);
+}
+
 TEST_P(PagerCleanTest, WhatIsChangedAgainAndAgainIsLeftAloneForLonger) {
   const AddressRange a = w.add({512});
   w.write_all(a, 1);

@@ -110,6 +110,21 @@ TEST_F(StoreTest, ANewerLayerSupersedesAnOlderOne) {
   EXPECT_EQ(store_.size(), Bytes{kExtentSize});
 }
 
+TEST_F(StoreTest, FreeAreasAreGivenBackAheadAndReservedWhenTheyAreUsedAgain) {
+  put(a_, {0, 1});
+  put(b_, {0, 1});
+  store_.forget(a_, PageSet::all());
+  store_.forget(b_, PageSet::all());
+  const uint64_t all = files_.used().count;
+  EXPECT_FALSE(store_.trim_free_areas(1));
+  EXPECT_EQ(files_.used().count, all - kExtentSize);
+  EXPECT_TRUE(store_.trim_free_areas(1));
+  EXPECT_EQ(files_.used().count, all - 2 * kExtentSize);
+  EXPECT_TRUE(store_.trim_free_areas(8));
+  put(a_, {0, 1});
+  EXPECT_EQ(files_.used().count, all - kExtentSize) << "all of the area, or a later page might find none";
+}
+
 TEST_F(StoreTest, RecordsKeepTheirLayerUntilTheyAreForgotten) {
   std::vector<PageHash> hashes(kPagesPerExtent), back(kPagesPerExtent);
   hashes[3] = {77};
