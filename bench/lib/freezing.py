@@ -92,10 +92,10 @@ class Freezing:
 
     @staticmethod
     def _wait_until_clean(job):
-        """Until nothing has been written ahead for five seconds."""
+        """Until nothing has been written ahead for twenty seconds: there are up to eight between two walks."""
         page = JobPage.of_run(job.pid)
         seen, since = 0, time.monotonic()
-        while seen == 0 or time.monotonic() - since < 5:
+        while seen == 0 or time.monotonic() - since < 20:
             now = page.cleaned_bytes
             if now != seen:
                 seen, since = now, time.monotonic()

@@ -99,7 +99,7 @@ class Returning(Freezing):
     # --- the next phase -----------------------------------------------------------------------------------------------------
     def phase(self):
         """The next phase of a job that came back from a snapshot, against the same of one that was never frozen; in turn."""
-        side = 5000 if self.runs < 20 else 10000
+        side = 4000 if self.runs < 20 else 8000
         mib = (side * side * 8 * 7 >> 20) + 512
         never, back = [], []
         for _ in range(self.pairs):

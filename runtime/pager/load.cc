@@ -108,11 +108,17 @@ unsigned Pager::load_from_memory(Extent& e, PageRun run, bool* there) {
   return run.count;
 }
 
-// A page of a walk by a constant step, alone and directly to its place; `asked`: a thread waits for it. True when the
-// thread need not wait.
+// A page of a walk by a constant step, alone and directly to its place, from the page cache at once; `asked`: a thread
+// waits for it. True when the thread need not wait.
 bool Pager::load_step(Extent& e, unsigned i, bool asked) {
-  if (!store_.byte_addressable()) return (void)load_alone(e, i), false;
-  return make_room({1}) && load_at_once(e, {i, 1}, asked);
+  if (store_.byte_addressable()) return make_room({1}) && load_at_once(e, {i, 1}, asked);
+  const SlotPlace place = store_.place(e, i);
+  if (place.cached && make_room({1})) {
+    if (!store_.copy_in_cached(place, scratch_, kPageSize)) return load_at_once(e, {i, 1}, asked, true);
+    budget_.release({1});
+  }
+  load_alone(e, i);
+  return false;
 }
 
 // The next steps of such a walk, as far as there is free room.
