@@ -168,7 +168,7 @@ void HeapFreeze::write_ahead(const std::string& folder, const Progress& progress
   constexpr unsigned kMostRounds = 4;
   for (unsigned round = 0; round < kMostRounds; ++round) {
     ask_for(Freeze::kClean, pages_.processes(), progress);
-    if (copy_layers(pages_.processes(), folder, progress) <= kLittle) break;
+    if (copy_layers(pages_.processes(), folder, progress, &originals_) <= kLittle) break;
   }
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "snapshot/fd.h"
 #include "snapshot/job_pages.h"
 #include "snapshot/progress.h"
 #include "snapshot/thread_stop.h"
@@ -64,6 +65,7 @@ class HeapFreeze {
   JobPages& pages_;
   pid_t root_;
   ThreadStop stop_;
+  std::vector<Fd> originals_;  // of copied files, to be closed when the job runs again
   std::map<pid_t, Stage> stages_;
   FreezeStatistics statistics_;
 };

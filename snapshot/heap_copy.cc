@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <climits>
 #include <string_view>
+#include <utility>
 
 #include "snapshot/error.h"
 #include "snapshot/failure_point.h"
@@ -107,11 +108,12 @@ class Copy {
   Fd to_;
 };
 
-Bytes copy_layer(const PagedProcess& process, const std::string& folder, const Progress& progress) {
+Bytes copy_layer(const PagedProcess& process, const std::string& folder, const Progress& progress,
+                 std::vector<Fd>* originals) {
   const JobFreeze& answer = process.freeze();
   const uint64_t name = answer.layer_name.load(std::memory_order_relaxed);
   if (access(fmt::format("{}/{:016x}", folder, name).c_str(), F_OK) == 0) return {};  // another process has it, too
-  const Fd from = opened_of(process.pid, answer.layer_fd.load(std::memory_order_relaxed));
+  Fd from = opened_of(process.pid, answer.layer_fd.load(std::memory_order_relaxed));
   struct stat file = {}, there = {};
   // The store may have given the layer up since, and its number may be another file's.
   if (!from.valid() || fstat(from.get(), &file) != 0 || !S_ISREG(file.st_mode) || stat(folder.c_str(), &there) != 0 ||
@@ -120,12 +122,14 @@ Bytes copy_layer(const PagedProcess& process, const std::string& folder, const P
   const Bytes stored{static_cast<uint64_t>(file.st_blocks) * 512};
   Meter meter(progress, "copy", stored);
   Copy(folder, name).take(from.get(), {static_cast<uint64_t>(file.st_size)}, &meter);
+  originals->push_back(std::move(from));
   return stored;
 }
 
 }  // namespace
 
-Bytes copy_layers(const std::vector<PagedProcess>& processes, const std::string& folder, const Progress& progress) {
+Bytes copy_layers(const std::vector<PagedProcess>& processes, const std::string& folder, const Progress& progress,
+                  std::vector<Fd>* originals) {
   Bytes copied{};
   try {
     for (const auto& process : processes)
@@ -135,7 +139,7 @@ Bytes copy_layers(const std::vector<PagedProcess>& processes, const std::string&
         if (await(process, Freeze::kShow) == Answer::kGone ||
             process.freeze().layer_fd.load(std::memory_order_relaxed) < 0)
           break;
-        copied += copy_layer(process, folder, progress);
+        copied += copy_layer(process, folder, progress, originals);
       }
   } catch (const SnapshotError& e) {
     throw Failure(e.what());
