@@ -115,15 +115,6 @@ void make_folders(int folder, const std::string& path) {
   }
 }
 
-void write_at(int fd, const char* bytes, size_t count, uint64_t offset, const std::string& name) {
-  for (size_t done = 0; done < count;) {
-    const ssize_t n = pwrite(fd, bytes + done, count - done, static_cast<off_t>(offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_with_errno(name, errno);
-    done += static_cast<size_t>(n);
-  }
-}
-
 void unpack(Reader* reader, int folder, const FileRecord& record, Meter* meter) {
   if (reader->size() != record.size.count)
     Reader::fail(fmt::format("{} has {} bytes instead of {}", record.path, reader->size(), record.size.count));

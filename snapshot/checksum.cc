@@ -22,16 +22,6 @@ constexpr uint64_t kPiece = uint64_t{1} << 20;
 
 std::string hex(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", hash.high64, hash.low64); }
 
-void read_piece(int fd, char* buffer, uint64_t bytes, uint64_t offset, const std::string& name) {
-  for (uint64_t done = 0; done < bytes;) {
-    const ssize_t n = pread(fd, buffer + done, bytes - done, static_cast<off_t>(offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_with_errno(name, errno);
-    if (n == 0) throw SnapshotError(name + ": shorter than it should be");
-    done += static_cast<uint64_t>(n);
-  }
-}
-
 bool all_zero(const char* buffer, uint64_t bytes) {
   return buffer[0] == 0 && std::memcmp(buffer, buffer + 1, bytes - 1) == 0;
 }
@@ -62,7 +52,7 @@ class FileHash {
 std::string checksum_of_file(int fd, Bytes size, const std::string& name, Meter* meter) {
   if (size.count > 0) {  // a hole at the end is never read: ask for the last byte
     char last;
-    read_piece(fd, &last, 1, size.count - 1, name);
+    read_at(fd, &last, 1, size.count - 1, name);
   }
   FileHash hash;
   std::vector<char> buffer(std::min(kPiece, size.count));
@@ -70,7 +60,7 @@ std::string checksum_of_file(int fd, Bytes size, const std::string& name, Meter*
   for_each_data(fd, size, name, [&](uint64_t begin, uint64_t end) {
     for (uint64_t piece = std::max(next, begin / kPiece); piece * kPiece < end; ++piece) {
       const uint64_t bytes = std::min(kPiece, size.count - piece * kPiece);
-      read_piece(fd, buffer.data(), bytes, piece * kPiece, name);
+      read_at(fd, buffer.data(), bytes, piece * kPiece, name);
       if (!all_zero(buffer.data(), bytes)) hash.add_piece(piece, buffer.data(), bytes);
       meter->add({(piece - next) * kPiece + bytes});
       next = piece + 1;

@@ -20,6 +20,7 @@
 #include "snapshot/criu.h"
 #include "snapshot/criu_process.h"
 #include "snapshot/failure_point.h"
+#include "snapshot/files.h"
 #include "snapshot/process_tree.h"
 #include "snapshot/space.h"
 #include "tools/console.h"
@@ -107,16 +108,14 @@ Fd open_folder(const std::string& path) {
 
 bool in_own_namespace(pid_t pid) { return namespace_pids(pid).size() > namespace_pids(getpid()).size(); }
 
-std::string in_proc(const Fd& folder) { return fmt::format("/proc/self/fd/{}", folder.get()); }
-
 CriuStart dump_start(const DumpRequest& request, const Fd& images, const Fd& work, const std::string& question) {
   CriuStart start;
   start.arguments = common_options("dump", kLog);
   // Folders are handed over open: in the job's mount namespace their paths may lead elsewhere.
   for (const auto& word :
-       {std::string("-t"), std::to_string(namespace_pids(request.root).back()), std::string("-D"), in_proc(images),
-        std::string("-W"), in_proc(work), std::string("--ghost-limit"), std::string(kGhostLimit),
-        std::string("--link-remap"), std::string("--action-script"), own_program()})
+       {std::string("-t"), std::to_string(namespace_pids(request.root).back()), std::string("-D"),
+        own_path(images.get()), std::string("-W"), own_path(work.get()), std::string("--ghost-limit"),
+        std::string(kGhostLimit), std::string("--link-remap"), std::string("--action-script"), own_program()})
     start.arguments.push_back(word);
   if (request.leave_running) start.arguments.push_back("--leave-running");
   if (request.tcp_established) start.arguments.push_back("--tcp-established");

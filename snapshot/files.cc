@@ -3,7 +3,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
+#include <unistd.h>
 #include <algorithm>
 #include <cerrno>
 #include <memory>
@@ -126,6 +128,27 @@ void write_text(int fd, const std::string& text, const std::string& name) {
 void sync_file(int fd, const std::string& name) {
   if (fsync(fd) != 0) fail_with_errno("cannot make durable: " + name, errno);
 }
+
+void read_at(int fd, char* buffer, uint64_t bytes, uint64_t offset, const std::string& name) {
+  for (uint64_t done = 0; done < bytes;) {
+    const ssize_t n = pread(fd, buffer + done, bytes - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_with_errno(name, errno);
+    if (n == 0) throw SnapshotError(name + ": shorter than it should be");
+    done += static_cast<uint64_t>(n);
+  }
+}
+
+void write_at(int fd, const char* bytes, uint64_t count, uint64_t offset, const std::string& name) {
+  for (uint64_t done = 0; done < count;) {
+    const ssize_t n = pwrite(fd, bytes + done, count - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_with_errno(name, errno);
+    done += static_cast<uint64_t>(n);
+  }
+}
+
+std::string own_path(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
 void for_each_data(int fd, Bytes size, const std::string& name,
                    const std::function<void(uint64_t begin, uint64_t end)>& visit) {

@@ -42,6 +42,12 @@ void write_text(int fd, const std::string& text, const std::string& name);
 // fsync(2). SnapshotError with `name` otherwise.
 void sync_file(int fd, const std::string& name);
 
+// pread(2) and pwrite(2) until done. SnapshotError with `name` otherwise, also where the file ends before.
+void read_at(int fd, char* buffer, uint64_t bytes, uint64_t offset, const std::string& name);
+void write_at(int fd, const char* bytes, uint64_t count, uint64_t offset, const std::string& name);
+// The path that leads to a descriptor of ours, whatever became of the file's name.
+std::string own_path(int fd);
+
 // Calls back for each stretch of `fd` that may hold something else than zeros, in order, by SEEK_DATA; a file system
 // without it has one stretch. SnapshotError with `name` when the file cannot be asked.
 void for_each_data(int fd, Bytes size, const std::string& name,

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
@@ -22,16 +21,11 @@
 namespace ebb::snapshot {
 namespace {
 
-using tools::error_text;
 using tools::Failure;
-
-// The path that leads to a descriptor of ours, whatever became of the file's name.
-std::string own_path(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
 // Another process's open file, through an open file of ours; invalid when there is none.
 Fd opened_of(pid_t pid, int number) {
-  const Fd handle(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  const Fd theirs(handle.valid() ? static_cast<int>(syscall(SYS_pidfd_getfd, handle.get(), number, 0)) : -1);
+  const Fd theirs = descriptor_of(pid, number);
   return theirs.valid() ? Fd(open(own_path(theirs.get()).c_str(), O_RDONLY | O_CLOEXEC)) : Fd();
 }
 
@@ -48,7 +42,7 @@ bool can_be_linked(int fd, const struct stat& file, const struct stat& folder) {
 class Copy {
  public:
   Copy(const std::string& folder, uint64_t name)
-      : folder_(folder),
+      : what_(fmt::format("cannot copy the heap to {}", folder)),
         path_(fmt::format("{}/{:016x}", folder, name)),
         to_(open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)) {
     if (to_.valid() || errno == ENOSPC || errno == EDQUOT) return;
@@ -65,10 +59,11 @@ class Copy {
   void take(int from, Bytes size, Meter* meter) {
     if (!to_.valid() || ftruncate(to_.get(), static_cast<off_t>(size.count)) != 0) fail();
     std::vector<char> buffer(kPiece);
-    for_each_data(from, size, path_, [&](uint64_t begin, uint64_t end) {
+    for_each_data(from, size, what_, [&](uint64_t begin, uint64_t end) {
       for (uint64_t at = begin; at < end;) {
         const uint64_t bytes = std::min(kPiece, end - at);
-        copy(from, buffer.data(), at, bytes);
+        read_at(from, buffer.data(), bytes, at, what_);
+        write_at(to_.get(), buffer.data(), bytes, at, what_);
         at += bytes;
         meter->add({bytes});
         failure_point("copy heap");
@@ -84,27 +79,9 @@ class Copy {
  private:
   static constexpr uint64_t kPiece = uint64_t{1} << 20;
 
-  void copy(int from, char* buffer, uint64_t at, uint64_t bytes) {
-    for (uint64_t read = 0; read < bytes;) {
-      const ssize_t n = pread(from, buffer + read, bytes - read, static_cast<off_t>(at + read));
-      if (n < 0 && errno == EINTR) continue;
-      if (n == 0) errno = EIO;
-      if (n <= 0) fail();
-      read += static_cast<uint64_t>(n);
-    }
-    for (uint64_t written = 0; written < bytes;) {
-      const ssize_t n = pwrite(to_.get(), buffer + written, bytes - written, static_cast<off_t>(at + written));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) fail();
-      written += static_cast<uint64_t>(n);
-    }
-  }
-  [[noreturn]] void fail() const {
-    throw Failure(fmt::format("cannot copy the heap to {}: {} ({})", folder_, error_text(errno), free_space(folder_)));
-  }
+  [[noreturn]] void fail() const { fail_with_errno(what_, errno); }
 
-  const std::string& folder_;
-  std::string path_, part_;  // part_: where no file can be made without a name
+  std::string what_, path_, part_;  // part_: where no file can be made without a name
   Fd to_;
 };
 
@@ -142,7 +119,7 @@ Bytes copy_layers(const std::vector<PagedProcess>& processes, const std::string&
         copied += copy_layer(process, folder, progress, originals);
       }
   } catch (const SnapshotError& e) {
-    throw Failure(e.what());
+    throw Failure(fmt::format("{} ({})", e.what(), free_space(folder)));
   }
   return copied;
 }

@@ -70,11 +70,9 @@ bool sleep_on(const std::atomic<Freeze>* word, Freeze seen) {
 void ring(const PagedProcess& process) {
   const int number = process.freeze().wake.load(std::memory_order_acquire);
   if (number < 0) return;
-  const Fd handle(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
-  if (!handle.valid()) return;  // it ended, which await() finds out
-  const Fd bell(static_cast<int>(syscall(SYS_pidfd_getfd, handle.get(), number, 0)));
+  const Fd bell = descriptor_of(process.pid, number);
   if (!bell.valid()) {
-    if (errno == ESRCH || errno == EBADF) return;
+    if (errno == ESRCH || errno == EBADF) return;  // it ended, which await() finds out
     throw Failure(fmt::format("cannot reach {}: {}", told(process), error_text(errno)));
   }
   constexpr uint64_t kOne = 1;
@@ -249,6 +247,11 @@ Answer await(const PagedProcess& process, Freeze step, const std::function<void(
         fmt::format("{} cannot {}: {} ({})", told(process), word(step), error_text(error), full_where(process)));
   if (error != 0) throw Failure(fmt::format("{} cannot {}: {}", told(process), word(step), error_text(error)));
   return Answer::kDone;
+}
+
+Fd descriptor_of(pid_t pid, int number) {
+  const Fd handle(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  return handle.valid() ? Fd(static_cast<int>(syscall(SYS_pidfd_getfd, handle.get(), number, 0))) : Fd();
 }
 
 pid_t pager_thread(const PagedProcess& process) {

@@ -87,6 +87,9 @@ enum class Answer { kDone, kGone };  // kGone: the process ended or runs another
 // Waits for the answer, calling `look` every 100 ms. Failure when the process could not do it, or is stopped.
 Answer await(const PagedProcess& process, Freeze step, const std::function<void()>& look = {});
 
+// A copy of a descriptor of another process; invalid, with errno, when it has none of that number or has ended.
+Fd descriptor_of(pid_t pid, int number);
+
 // The thread of the pager as this process sees it; 0 when there is none.
 pid_t pager_thread(const PagedProcess& process);
 

@@ -83,6 +83,12 @@ class Freezing:
     def close(self):
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @staticmethod
+    def _empty_caches():
+        os.sync()
+        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as caches:
+            caches.write("3")
+
     # --- jobs ---------------------------------------------------------------------------------------------------------
     def _job(self, command, budget_mib, name, tier=None):
         job = subprocess.Popen([self.ebb, "run", "-q", "-d", f"{budget_mib}M", "-s", f"file:{tier or self.folder}", "--name", name,
@@ -184,9 +190,7 @@ class Freezing:
         job.wait()
         seconds = []
         for _ in range(5):
-            os.sync()
-            with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as caches:
-                caches.write("3")
+            self._empty_caches()
             taken, job = self._restore("cold", wanted=first)
             seconds.append(1000 * taken)
             self._end(job)

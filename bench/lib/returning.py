@@ -44,12 +44,6 @@ class Returning(Freezing):
         super().__init__(build, disk, memory_tier, quick)
         self.pairs = 2 if quick else 5
 
-    @staticmethod
-    def _empty_caches():
-        os.sync()
-        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as caches:
-            caches.write("3")
-
     # --- what was in DRAM comes back --------------------------------------------------------------------------------------
     def resident(self):
         """Until all of a heap that fits is in DRAM again, from a cold cache, beside the device's own speed (fio, on the
@@ -144,40 +138,55 @@ class Returning(Freezing):
             time.sleep(0.01)
         return job, reading, folder
 
+    def _freeze_plain(self, job, arm, images):
+        """Seconds until it is stored and has ended."""
+        os.mkdir(images)
+        start = time.monotonic()
+        if arm == "ebb":
+            subprocess.run([self.ebb, "snapshot", str(job.pid), "plain", "-q"], check=True)
+        else:
+            subprocess.run([self._criu(), "dump", "-t", str(job.pid), "-D", images, "-v0", "-o", "log"], check=True,
+                           stdout=subprocess.DEVNULL)
+        taken = time.monotonic() - start
+        job.wait()
+        return taken
+
+    def _restore_plain(self, arm, images, writing, folder):
+        """Seconds to its first answer."""
+        start = time.monotonic()
+        if arm == "ebb":
+            subprocess.run([self.ebb, "restore", "plain", "--detach"], check=True, stderr=subprocess.DEVNULL)
+        else:
+            subprocess.run([self._criu(), "restore", "-D", images, "-d", "-v0", "-o", "log"], check=True,
+                           stdout=subprocess.DEVNULL)
+        os.write(writing, b"go\n")
+        while b"120" not in open(os.path.join(folder, "out"), "rb").read():
+            time.sleep(0.001)
+        return time.monotonic() - start
+
+    def _there_and_back(self, arm, mib):
+        """Both of a plain process, and nothing is left of it."""
+        job, writing, folder = self._plain(mib)
+        images = os.path.join(folder, "images")
+        taken = self._freeze_plain(job, arm, images)
+        back = self._restore_plain(arm, images, writing, folder)
+        end = os.pidfd_open(job.pid)
+        signal.pidfd_send_signal(end, signal.SIGKILL)
+        select.select([end], [], [], 10)
+        os.close(end)
+        os.close(writing)
+        shutil.rmtree(folder)
+        return taken, back
+
     def plain(self):
         """A process without managed memory: `ebb snapshot` against `criu dump`, in turn, and back again."""
         mib = 64
-        taken = {"ebb": [], "criu": []}
-        backs = {"ebb": [], "criu": []}
+        taken, backs = {"ebb": [], "criu": []}, {"ebb": [], "criu": []}
         for number in range(2 * self.pairs):
             arm = ("ebb", "criu")[number % 2]
-            job, writing, folder = self._plain(mib)
-            images = os.path.join(folder, "images")
-            os.mkdir(images)
-            start = time.monotonic()
-            if arm == "ebb":
-                subprocess.run([self.ebb, "snapshot", str(job.pid), "plain", "-q"], check=True)
-            else:
-                subprocess.run([self._criu(), "dump", "-t", str(job.pid), "-D", images, "-v0", "-o", "log"], check=True,
-                               stdout=subprocess.DEVNULL)
-            taken[arm].append(1000 * (time.monotonic() - start))
-            job.wait()
-            start = time.monotonic()
-            if arm == "ebb":
-                subprocess.run([self.ebb, "restore", "plain", "--detach"], check=True, stderr=subprocess.DEVNULL)
-            else:
-                subprocess.run([self._criu(), "restore", "-D", images, "-d", "-v0", "-o", "log"], check=True,
-                               stdout=subprocess.DEVNULL)
-            os.write(writing, b"go\n")
-            while b"120" not in open(os.path.join(folder, "out"), "rb").read():
-                time.sleep(0.001)
-            backs[arm].append(1000 * (time.monotonic() - start))
-            end = os.pidfd_open(job.pid)
-            signal.pidfd_send_signal(end, signal.SIGKILL)
-            select.select([end], [], [], 10)
-            os.close(end)
-            os.close(writing)
-            shutil.rmtree(folder)
+            freeze, back = self._there_and_back(arm, mib)
+            taken[arm].append(1000 * freeze)
+            backs[arm].append(1000 * back)
             if arm == "ebb":
                 while subprocess.run([self.ebb, "snapshots", "rm", "plain"], stderr=subprocess.DEVNULL, check=False).returncode:
                     time.sleep(0.1)
@@ -189,22 +198,6 @@ class Returning(Freezing):
 
     def stock(self):
         """Stock CRIU with the heap that the restores of `pause` have, without Ebbtide."""
-        mib = self.gib << 10
-        job, writing, folder = self._plain(mib)
-        images = os.path.join(folder, "images")
-        os.mkdir(images)
-        start = time.monotonic()
-        subprocess.run([self._criu(), "dump", "-t", str(job.pid), "-D", images, "-v0", "-o", "log"], check=True,
-                       stdout=subprocess.DEVNULL)
-        dump = time.monotonic() - start
-        job.wait()
-        start = time.monotonic()
-        subprocess.run([self._criu(), "restore", "-D", images, "-d", "-v0", "-o", "log"], check=True, stdout=subprocess.DEVNULL)
-        os.write(writing, b"go\n")
-        while b"120" not in open(os.path.join(folder, "out"), "rb").read():
-            time.sleep(0.001)
-        back = time.monotonic() - start
-        os.kill(job.pid, signal.SIGKILL)
-        os.close(writing)
+        dump, back = self._there_and_back("criu", self.gib << 10)
         yield Figure("stock CRIU, the process stands still for the dump", f"Python, {self.gib} GiB", {"dump": dump, "restore": back},
                      "s", back, "beside our restore", None, "to the disk; restore right after the dump, to the first answer")

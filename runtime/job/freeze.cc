@@ -196,6 +196,17 @@ uint64_t FreezeAgent::clean_between(uint64_t idle_ns) {
   return sleep_until_next(now);
 }
 
+// Under the lock, step by step until one says that all is done (true) or others are to have their turn.
+template <class Step>
+bool FreezeAgent::for_a_turn(Step step) {
+  const uint64_t until = s_.clock.now_ns() + kCleanNs;
+  Locked<FutexLock> locked(s_.lock);
+  bool over = false;
+  do over = step();
+  while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
+  return over;
+}
+
 // True while there is more to do.
 bool FreezeAgent::clean() {
   if (!take_buffer()) return answer(Freeze::kClean, {ENOMEM}), false;
@@ -211,13 +222,7 @@ bool FreezeAgent::clean() {
     drain();
   }
   page().todo.store(s_.job.slot().managed.load());
-  const uint64_t until = s_.clock.now_ns() + kCleanNs;
-  bool over = false;
-  {
-    Locked<FutexLock> locked(s_.lock);
-    do over = s_.pager.clean_ahead(walk_, buffer_);
-    while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
-  }
+  const bool over = for_a_turn([&] { return s_.pager.clean_ahead(walk_, buffer_); });
   page().done.store(to_bytes(walk_.done).count);
   if (over && !walk_.error && walk_.written > kLittle && ++walks_ < kMostWalks) {
     walk_ = {};  // the program has written meanwhile
@@ -232,25 +237,16 @@ bool FreezeAgent::clean() {
 
 // False while there is more to do.
 bool FreezeAgent::gather() {
-  const uint64_t until = s_.clock.now_ns() + kCleanNs;
-  Locked<FutexLock> locked(s_.lock);
-  if (gather_next_ == Address{}) most_pieces_ = s_.pager.most_pieces();
-  if (most_pieces_ >= kPagesPerExtent) return true;
-  bool over = false;
-  do over = s_.pager.gather_step(gather_next_, most_pieces_, buffer_);
-  while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
-  return over;
+  return for_a_turn([&] {
+    if (gather_next_ == Address{}) most_pieces_ = s_.pager.most_pieces();
+    return most_pieces_ >= kPagesPerExtent || s_.pager.gather_step(gather_next_, most_pieces_, buffer_);
+  });
 }
 
 // False while there is more to do.
 bool FreezeAgent::trim_free_areas() {
   constexpr size_t kAtOnce = 8;
-  const uint64_t until = s_.clock.now_ns() + kCleanNs;
-  Locked<FutexLock> locked(s_.lock);
-  bool over = false;
-  do over = s_.store.trim_free_areas(kAtOnce);
-  while (!over && s_.clock.now_ns() < until && !s_.hooks_waiting.load(std::memory_order_relaxed));
-  return over;
+  return for_a_turn([&] { return s_.store.trim_free_areas(kAtOnce); });
 }
 
 // The tool copies, while the program runs, what would be copied in the stop otherwise.

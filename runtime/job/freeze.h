@@ -29,6 +29,8 @@ class FreezeAgent {
   uint64_t work_between(uint64_t idle_ns);
   void merge();
   uint64_t clean_between(uint64_t idle_ns);
+  template <class Step>
+  bool for_a_turn(Step step);
   bool clean();
   bool gather();
   bool trim_free_areas();

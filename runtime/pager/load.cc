@@ -60,7 +60,8 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
     // What is copied beside it is not seen to be used or not, and takes the place of what is.
     const PageRun run = beside && pages.test(i) ? PageRun{i, pages.next_gap(i) - i} : PageRun{i, 1};
     bool there = false;
-    if (const unsigned count = load_from_memory(e, run, &there)) {
+    if (const unsigned count = load_from_memory(e, run, true, &there)) {
+      random_ns_ = now_ns_;  // it did not wait for the device, but would for a large read before it
       Streams::provided(s, page + count);
       return there;
     }
@@ -88,8 +89,9 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
 }
 
 // What has no latency to hide, on a tier in memory or in the page cache: copies the page and, of `run`, what comes next
-// to it in the store. How many pages are dealt with; 0 when it is in neither place. `*there`: the thread need not wait.
-unsigned Pager::load_from_memory(Extent& e, PageRun run, bool* there) {
+// to it in the store. How many pages are dealt with; 0 when it is in neither place. `asked`: a thread waits for the
+// page. `*there`: the thread need not wait.
+unsigned Pager::load_from_memory(Extent& e, PageRun run, bool asked, bool* there) {
   run.count = store_.contiguous(e, run.first, run.count < kScratchPages ? run.count : kScratchPages);
   const SlotPlace place = store_.place(e, run.first);
   const bool cached = !store_.byte_addressable();
@@ -103,22 +105,16 @@ unsigned Pager::load_from_memory(Extent& e, PageRun run, bool* there) {
     budget_.release({run.count});
     return 0;
   }
-  random_ns_ = now_ns_;  // it did not wait for the device, but would for a large read before it
-  *there = load_at_once(e, run, true, cached);
+  *there = load_at_once(e, run, asked, cached);
   return run.count;
 }
 
 // A page of a walk by a constant step, alone and directly to its place, from the page cache at once; `asked`: a thread
 // waits for it. True when the thread need not wait.
 bool Pager::load_step(Extent& e, unsigned i, bool asked) {
-  if (store_.byte_addressable()) return make_room({1}) && load_at_once(e, {i, 1}, asked);
-  const SlotPlace place = store_.place(e, i);
-  if (place.cached && make_room({1})) {
-    if (!store_.copy_in_cached(place, scratch_, kPageSize)) return load_at_once(e, {i, 1}, asked, true);
-    budget_.release({1});
-  }
-  load_alone(e, i);
-  return false;
+  bool there = false;
+  if (!load_from_memory(e, {i, 1}, asked, &there)) load_alone(e, i);
+  return there;
 }
 
 // The next steps of such a walk, as far as there is free room.

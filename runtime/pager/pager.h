@@ -245,7 +245,7 @@ class Pager {
   void take_samples(Extent& e, const PageSet& pages, unsigned i);
   bool load_step(Extent& e, unsigned i, bool asked);
   void load_steps(Stride& s);
-  unsigned load_from_memory(Extent& e, PageRun run, bool* there);
+  unsigned load_from_memory(Extent& e, PageRun run, bool asked, bool* there);
   bool load_at_once(Extent& e, PageRun run, bool asked, bool read = false);
   void drop_beside(Extent& e);
   bool worth_whole(const Extent& e, const PageSet& pages) const;
