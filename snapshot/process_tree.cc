@@ -44,6 +44,7 @@ std::vector<OpenDescriptor> descriptors_of(pid_t pid) {
 }
 
 bool is_pipe(const OpenDescriptor& held) { return held.target.rfind("pipe:[", 0) == 0; }
+bool is_socket(const OpenDescriptor& held) { return held.target.rfind("socket:[", 0) == 0; }
 bool reads(const OpenDescriptor& held) { return (held.flags & O_ACCMODE) != O_WRONLY; }
 bool writes(const OpenDescriptor& held) { return (held.flags & O_ACCMODE) != O_RDONLY; }
 
@@ -200,7 +201,9 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<
     for (const auto& kind : kKinds)
       if (held.target.rfind(kind.target, 0) == 0 && !(kind.ours && is_paged(held.pid)))
         return where(held) + " " + kind.reason;
-  const auto connections = tcp ? std::map<std::string, std::string>{} : established_connections(tree.root);
+  // The list takes the kernel milliseconds, with the job stopped, however few connections there are.
+  const bool sockets = std::any_of(tree.descriptors.begin(), tree.descriptors.end(), is_socket);
+  const auto connections = tcp || !sockets ? std::map<std::string, std::string>{} : established_connections(tree.root);
   for (const auto& held : tree.descriptors)
     if (const auto found = connections.find(held.target); found != connections.end()) {
       const std::string& remote = found->second;

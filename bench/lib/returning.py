@@ -60,6 +60,7 @@ class Returning(Freezing):
         for _ in range(3):
             devices.append(self._device_speed(largest))
             self._empty_caches()
+            self._warm(mib + 1024)
             start = time.monotonic()
             taken, job = self._restore("resident", wanted=first)
             firsts.append(1000 * taken)
@@ -99,6 +100,7 @@ class Returning(Freezing):
         for _ in range(self.pairs):
             job = self._job([PYTHON, "-c", PHASES, str(side)], mib, "phase")
             self._wait_until_clean(job)
+            self._warm(mib)
             answer, seconds = self._ask(job, "phase").split()
             never.append(float(seconds))
             self._end(job)
@@ -106,6 +108,7 @@ class Returning(Freezing):
             self._wait_until_clean(job)
             self._snapshot("phase", "phase", "--wait", "persisted")
             job.wait()
+            self._warm(mib)
             job = subprocess.Popen([self.ebb, "restore", "phase"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             again, seconds = self._ask(job, "phase").split()
             back.append(float(seconds))

@@ -120,12 +120,17 @@ void FreezeAgent::drop_buffer() {
   if (buffer_) raw_syscall(SYS_munmap, as_arg(buffer_), kExtentSize);
   buffer_ = nullptr;
   asked_to_clean_ = false;
+  s_.pager.set_freezing(false);
 }
 
 // What we hold means nothing while the heap is sealed, and a snapshot would store it.
 void FreezeAgent::drop_contents() {
-  for (const AddressRange range : {range_at({reinterpret_cast<uint64_t>(buffer_)}, kExtentSize), s_.pager.scratch()})
+  const auto drop = [](AddressRange range) {
     raw_syscall(SYS_madvise, as_arg(range.begin.pointer()), static_cast<long>(range.size()), MADV_DONTNEED);
+  };
+  drop(range_at({reinterpret_cast<uint64_t>(buffer_)}, kExtentSize));
+  drop(s_.pager.scratch());
+  s_.table.for_each_empty_part(drop);
 }
 
 // The tool writes to the eventfd without a word to us (State::woken).
@@ -212,6 +217,7 @@ bool FreezeAgent::clean() {
   if (!take_buffer()) return answer(Freeze::kClean, {ENOMEM}), false;
   if (!asked_to_clean_ || cleaned_) {
     asked_to_clean_ = true;
+    s_.pager.set_freezing(true);
     cleaned_ = false;
     walk_ = {};
     walks_ = 0;
@@ -391,6 +397,8 @@ void FreezeAgent::resume() {
              errno_name(failed.value), "); the process ends here");
     raw_syscall(SYS_exit_group, 125);
   }
+  walk_ = {};
+  next_ns_ = pause_ns_ = 0;  // what comes back is not clean yet
   if (page().prefetch.load()) s_.pager.begin_prefetch();
 }
 

@@ -122,7 +122,7 @@ void pager_main(void* argument) {
 // aside before.
 void reserve_records(State& s) {
   constexpr uint64_t kRecordsOfExtent =
-      std::bit_ceil(sizeof(Extent)) + kPagesPerExtent * sizeof(PageHash) + 4 * std::bit_ceil(sizeof(StoreEntry));
+      sizeof(Extent) + sizeof(RareSets) + kPagesPerExtent * sizeof(PageHash) + 4 * std::bit_ceil(sizeof(StoreEntry));
   rlimit limit = {};
   if (is_error(raw_syscall(SYS_getrlimit, RLIMIT_AS, as_arg(&limit))) || limit.rlim_cur == RLIM_INFINITY) return;
   const uint64_t bytes = limit.rlim_cur / kExtentSize * 3 / 2 * kRecordsOfExtent + (uint64_t{1} << 20);

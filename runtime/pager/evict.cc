@@ -151,7 +151,7 @@ bool Pager::evict_aside(Extent& e) {
   }
   if (e.away == Away::kLimbo && !e.urgent) probed(false);
   const PageSet pages = e.aside.minus(e.writing);
-  PageSet dropped = pages & e.pristine;
+  PageSet dropped = pages & (e.pristine | same_in_store(e));
   const PageSet samples = e.sample & pages;
   if (!e.read_ahead) neighbours_.dropped((samples & e.pristine).count());
   in_use_.dropped(samples.minus(e.pristine).count());
@@ -166,9 +166,7 @@ bool Pager::evict_aside(Extent& e) {
   fresh_.judged(dirty.minus(e.stored).count(), zero.minus(e.stored).count());
   store_.forget(e, zero);
   const PageSet gone = dropped | zero;
-  e.aside.remove(gone);
-  ready_pages_ -= (e.pristine & gone).pages();
-  e.pristine.remove(gone);
+  left_aside(e, gone);
   touch_cold_count(dropped.count());
   budget_.counters().evicted_bytes.fetch_add(to_bytes(gone.pages()).count, std::memory_order_relaxed);
   if (dirty.none()) {
@@ -218,7 +216,7 @@ bool Pager::write_piece(Extent& e, StoreEntry& entry, PageRun piece) {
       return false;
     }
     store_.commit(e, entry, pages);
-    e.aside.remove(pages);
+    left_aside(e, pages);
     touch_cold_count(piece.count);
     budget_.counters().written_bytes.fetch_add(bytes, std::memory_order_relaxed);
     budget_.counters().evicted_bytes.fetch_add(bytes, std::memory_order_relaxed);
@@ -368,6 +366,7 @@ void Pager::move_aside(Extent& e, const PageSet& pages, bool urgent) {
   slots_.entered(e.slot, moved, as_one);
   e.huge = false;
   e.resident.remove(moved);
+  e.unchanged |= e.clean & moved;
   e.clean.remove(moved);
   e.aside |= moved;
   e.sample.remove(moved);

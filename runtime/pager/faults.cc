@@ -183,11 +183,7 @@ bool Pager::copy_from_slot(Extent& e, unsigned i) {
   const Progress p = ops_.copy(e.page(i), slots_.address(e.slot, i).pointer(), Bytes{kPageSize});
   const bool done = p.done.count != 0;
   const bool gone = p.error.value == ENOENT;  // its mapping is, by a raw munmap
-  if (done || gone) {
-    if (e.pristine.test(i)) ready_pages_ -= Pages{1};
-    e.aside.clear(i);
-    e.pristine.clear(i);
-  }
+  if (done || gone) left_aside(e, PageSet::of({i, 1}));
   if (done) {
     if (!stays) slots_.drop(e.slot, PageSet::of({i, 1}));
     e.resident.set(i);
@@ -222,10 +218,8 @@ void Pager::move_home(Extent& e, const PageSet& wanted) {
   });
   e.huge = whole && moved.full();
   slots_.left(e.slot, moved);
-  ready_pages_ -= (e.pristine & moved).pages();
   e.resident |= moved;
-  e.aside.remove(moved);
-  e.pristine.remove(moved);
+  left_aside(e, moved);
   leave_slot_if_idle(e);
 }
 

@@ -161,7 +161,7 @@ Errno Pager::map_store() {
       }
     });
     const PageSet left = e.resident & files;
-    e.hot = left;
+    e.hot = prefetching_ ? left | (e.hot & files) : left;
     release_resident(e, left | zeros);
     touch_cold_count(left.count());
     e.huge = false;

@@ -49,6 +49,7 @@ void Pager::step() {
       for (uint64_t n = list->size(); n; --n) {
         Extent& e = *list->front();
         drop_pristine(e);
+        if (freezing_) drop_unchanged(e);
         settle_extent(e);
       }
     }
@@ -56,7 +57,7 @@ void Pager::step() {
   } else {
     serve_waiters();
     read_ahead();
-    if (prefetching_) prefetch();
+    if (prefetching_ && !freezing_) prefetch();
     balance();
     if (starved_) serve_waiters();
   }
@@ -67,7 +68,7 @@ uint64_t Pager::idle_ns() const {
   if (busy_) return 0;
   if (starved_ || !waiters_.empty()) return kAskAgainNs;
   if (unripe_) return kRipensNs;
-  if (prefetching_ && prefetch_held_) return kHeldNs;
+  if (prefetching_ && (prefetch_held_ || freezing_)) return kHeldNs;
   return budget_.shared() || budget_.room() < 0 ? kSiblingsNs : kNothingNs;
 }
 
@@ -126,11 +127,29 @@ void Pager::disarm_extent(Extent& e) {
 // Read ahead and not touched: the store has it.
 void Pager::drop_pristine(Extent& e) {
   const PageSet gone = e.aside & e.pristine;
-  e.aside.remove(gone);
-  e.pristine.remove(gone);
-  ready_pages_ -= gone.pages();
+  left_aside(e, gone);
   touch_cold_count(gone.count());
   leave_slot_if_idle(e);
+}
+
+// What waits to be evicted, and is in the store as it is: at home it would have to be looked at again.
+void Pager::drop_unchanged(Extent& e) {
+  const PageSet gone = same_in_store(e).minus(e.writing);
+  left_aside(e, gone);
+  touch_cold_count(gone.count());
+  budget_.counters().evicted_bytes.fetch_add(to_bytes(gone.pages()).count, std::memory_order_relaxed);
+  leave_slot_if_idle(e);
+}
+
+// Pages out of sight of which the store is known to hold the same, and can tell.
+PageSet Pager::same_in_store(const Extent& e) { return e.hashes ? e.unchanged & e.stored : PageSet{}; }
+
+// `pages` are not out of sight any more: at home, in the store only, or given up.
+void Pager::left_aside(Extent& e, const PageSet& pages) {
+  ready_pages_ -= (e.pristine & pages).pages();
+  e.aside.remove(pages);
+  e.pristine.remove(pages);
+  e.unchanged.remove(pages);
 }
 
 // Everything that is out of sight comes home, except what is being written: that is waited for.

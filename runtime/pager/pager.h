@@ -143,6 +143,8 @@ class Pager {
   Errno take_back(char* buffer);
   // Brings back what was resident before, ahead of need and as far as there is room.
   void begin_prefetch();
+  // While a snapshot is being taken nothing is brought back: it would have to be looked at.
+  void set_freezing(bool on) { freezing_ = on; }
   // Instead of take_back(), with the program running: all that was managed is its own memory now.
   void let_all_go();
 
@@ -308,6 +310,9 @@ class Pager {
   Errno arm_extent(Extent& e);
   void disarm_extent(Extent& e);
   void drop_pristine(Extent& e);
+  void drop_unchanged(Extent& e);
+  static PageSet same_in_store(const Extent& e);
+  void left_aside(Extent& e, const PageSet& pages);
   void settle_extent(Extent& e);
   void forget_pages(Extent& e, const PageSet& pages);
 
@@ -356,6 +361,7 @@ class Pager {
   bool gave_way_ = false;  // the budget did, for what is served just now
   bool busy_ = false;      // this round left work for the next
   bool prefetching_ = false;
+  bool freezing_ = false;
   bool prefetch_held_ = false;  // for threads that wait for single pages
   uint64_t prefetch_waits_until_ns_ = 0;
   Address prefetch_at_{};  // what is below has been asked for

@@ -84,10 +84,7 @@ void Pager::forget_pages(Extent& e, const PageSet& pages) {
   e.lost.remove(pages);
   e.clean.remove(pages);
   touch_cold_count(-int64_t{(e.cold() & pages).count()});
-  const PageSet away = e.aside & pages;
-  ready_pages_ -= (e.pristine & away).pages();
-  e.aside.remove(away);
-  e.pristine.remove(away);
+  left_aside(e, e.aside & pages);
   store_.forget(e, pages);
   if (e.armed) {
     release_resident(e, e.resident & pages);

@@ -217,7 +217,7 @@ void Pager::finish_write(Transfer& t, int32_t result) {
   if (result == static_cast<int32_t>(t.run.count * kPageSize)) {
     store_.commit(e, *t.entry, all);
     const PageSet gone = (e.aside & all).minus(asked);
-    e.aside.remove(gone);
+    left_aside(e, gone);
     touch_cold_count(gone.count());
     budget_.counters().written_bytes.fetch_add(to_bytes(all.pages()).count, std::memory_order_relaxed);
     budget_.counters().evicted_bytes.fetch_add(to_bytes(gone.pages()).count, std::memory_order_relaxed);

@@ -42,24 +42,49 @@ enum class Queue : uint8_t { kNone, kMain, kProbation };
 // Which queue an extent with pages out of sight waits in: to be evicted, or to be touched after it was read ahead.
 enum class Away : uint8_t { kNone, kLimbo, kReady };
 
-struct Extent {
-  Address base;
-  PageSet managed;
-  PageSet resident;
+// The sets that are empty in an extent whose pages only lie there. They are apart from the records, in pages of their
+// own: what a snapshot stores of a large heap's records is little then (ExtentTable::for_each_empty_part()).
+struct RareSets {
   PageSet aside;
-  PageSet pristine;  // subset of aside: as loaded, the program has not seen it since
-  PageSet sample;    // where aside: counts as used only when it is touched itself (see policy/neighbours.h)
-  PageSet writing;   // the slot's page is on its way to the store, and stays until it is there
+  PageSet pristine;   // subset of aside: as loaded, the program has not seen it since
+  PageSet unchanged;  // subset of aside: was clean when it went there
+  PageSet sample;     // where aside: counts as used only when it is touched itself (see policy/neighbours.h)
+  PageSet writing;    // the slot's page is on its way to the store, and stays until it is there
   PageSet loading;
-  PageSet wanted;  // subset of loading and writing: a thread waits for it
-  PageSet stored;
+  PageSet wanted;    // subset of loading and writing: a thread waits for it
   PageSet fenced;    // protected by the program (not read-write): filled by copy, never evicted
   PageSet pinned;    // locked by the program (mlock): never evicted
   PageSet lost;      // subset of resident: there is a mark instead of the page, which raises SIGBUS
   PageSet shared;    // subset of resident: write-protected by us since a fork, never evicted (see pager/shared.cc)
   PageSet borrowed;  // subset of shared: charged to another process of the job
-  PageSet hot;       // were resident when a snapshot was taken: to be brought back ahead of need
-  PageSet clean;     // subset of resident: as the store has it, or zero, and write-protected by us (pager/clean.cc)
+};
+
+struct Extent {
+  explicit Extent(RareSets& sets) : rare(sets) {}
+  Extent(const Extent&) = delete;
+  Extent& operator=(const Extent&) = delete;
+  ~Extent() = default;
+
+  Address base;
+  PageSet managed;
+  PageSet resident;
+  PageSet stored;
+  PageSet hot;    // were resident when a snapshot was taken: to be brought back ahead of need
+  PageSet clean;  // subset of resident: as the store has it, or zero, and write-protected by us (pager/clean.cc)
+
+  RareSets& rare;
+  PageSet& aside = rare.aside;
+  PageSet& pristine = rare.pristine;
+  PageSet& unchanged = rare.unchanged;
+  PageSet& sample = rare.sample;
+  PageSet& writing = rare.writing;
+  PageSet& loading = rare.loading;
+  PageSet& wanted = rare.wanted;
+  PageSet& fenced = rare.fenced;
+  PageSet& pinned = rare.pinned;
+  PageSet& lost = rare.lost;
+  PageSet& shared = rare.shared;
+  PageSet& borrowed = rare.borrowed;
 
   StoreEntry* store = nullptr;  // where `stored` pages are, newest layer first
   PageHash* hashes = nullptr;   // 512, with the first stored page; null also while only the store has them (see record)

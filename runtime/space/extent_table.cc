@@ -6,18 +6,29 @@
 
 namespace ebb {
 
-// Three to a page: the arena's classes are powers of two, and every snapshot stores and restores the records.
 Extent* ExtentTable::make() {
-  constexpr unsigned kInPage = kPageSize / sizeof(Extent);
-  static_assert(kInPage >= 3 && sizeof(Extent) >= sizeof(Free));
-  if (!free_) {
-    char* const page = static_cast<char*>(arena_.allocate(kPageSize));
-    if (!page) return nullptr;
-    for (unsigned i = kInPage; i-- > 0;) free_ = new (page + i * sizeof(Extent)) Free{free_};
+  if (free_) {
+    Free* const found = free_;
+    free_ = found->next;
+    return new (found) Extent(*found->sets);
   }
-  Free* const found = free_;
-  free_ = found->next;
-  return new (found) Extent;
+  if (begun_ == kInBatch && !begin_batch()) return nullptr;
+  Extent* const made = new (records_ + begun_ * sizeof(Extent)) Extent(batches_.back()[begun_]);
+  ++begun_;
+  return made;
+}
+
+bool ExtentTable::begin_batch() {
+  char* const records = static_cast<char*>(arena_.allocate(kBatch));
+  auto* const sets = records ? static_cast<RareSets*>(arena_.allocate(kBatch)) : nullptr;
+  if (!sets || !batches_.push_back(sets)) {
+    arena_.release(records, kBatch);
+    arena_.release(sets, kBatch);
+    return false;
+  }
+  records_ = records;
+  begun_ = 0;
+  return true;
 }
 
 ExtentTable::Leaf* ExtentTable::leaf_for(Address a) {
@@ -54,8 +65,10 @@ void ExtentTable::destroy(Extent& e) {
       .load(std::memory_order_relaxed)
       ->extent[index(e.base)]
       .store(nullptr, std::memory_order_release);
+  RareSets& sets = e.rare;
+  sets = {};
   e.~Extent();
-  free_ = new (&e) Free{free_};
+  free_ = new (&e) Free{free_, &sets};
   --size_;
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "space/extent.h"
 
 namespace ebb {
@@ -29,6 +30,19 @@ class ExtentTable {
   bool rekey(Extent& e, Address base);
 
   uint64_t size() const { return size_; }
+
+  // Calls fn(AddressRange) for the pages of RareSets in which all are empty: nothing is lost when they are dropped.
+  template <class Fn>
+  void for_each_empty_part(Fn fn) const {
+    for (RareSets* const sets : batches_) {
+      const auto* const pages = reinterpret_cast<const char*>(sets);
+      for (size_t at = 0, end = 0; at < kBatch; at = end + kPageSize) {
+        for (end = at; end < kBatch && is_zero_page(pages + end); end += kPageSize) {
+        }
+        if (end > at) fn(range_at({reinterpret_cast<uint64_t>(pages + at)}, end - at));
+      }
+    }
+  }
 
   // The first extent at or above `from`; null when there is none.
   Extent* next(Address from) const {
@@ -69,16 +83,25 @@ class ExtentTable {
   struct Leaf {
     std::atomic<Extent*> extent[kExtentsPerLeaf];
   };
+  // Records are made in batches, each with an array of sets beside it.
+  static constexpr size_t kBatch = 64 << 10;
+  static constexpr size_t kInBatch = kBatch / sizeof(RareSets);
+  static_assert(kBatch / sizeof(Extent) >= kInBatch);
   struct Free {
     Free* next;
+    RareSets* sets;
   };
   Extent* make();
+  bool begin_batch();
   static unsigned index(Address a) { return static_cast<unsigned>(a.value >> kExtentShift) % kExtentsPerLeaf; }
   Leaf* leaf_for(Address a);
 
   Arena& arena_;
   std::atomic<Leaf*> leaves_[kLeaves] = {};
   Free* free_ = nullptr;
+  ArenaVector<RareSets*> batches_{arena_};
+  char* records_ = nullptr;  // of the last batch
+  size_t begun_ = kInBatch;  // how many of it were ever in use
   uint64_t size_ = 0;
 };
 

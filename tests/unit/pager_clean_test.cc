@@ -116,6 +116,40 @@ TEST_P(PagerCleanTest, AFullTierEndsTheWalkAndLosesNothing) {
   for (uint64_t i = 0; i < 1024; ++i) w.expect(page(a, i), i == 3 ? 33 : i + 1);
 }
 
+TEST_P(PagerCleanTest, WhatGoesOutOfSightCleanNeedNotComeHomeForASnapshot) {
+  const AddressRange a = w.add({3072}), b = w.add({2048});
+  w.write_all(a, 1);
+  EXPECT_EQ(walk(false), 3072u);
+  Extent* unchanged = nullptr;
+  for (uint64_t i = 0; i < 2048 && !unchanged; ++i) {
+    w.write(page(b, i), 9000 + i);
+    w.table.for_each(a, [&](Extent& e) { unchanged = e.unchanged.any() ? &e : unchanged; });
+  }
+  ASSERT_NE(unchanged, nullptr);
+  const PageSet pages = unchanged->unchanged;
+  const uint64_t written = w.counters().written_bytes.load();
+  w.pager.set_freezing(true);
+  w.drain();
+  EXPECT_EQ(unchanged->cold() & pages, pages);
+  w.pager.set_freezing(false);
+  EXPECT_EQ(w.counters().written_bytes.load(), written);
+  w.expect_all(a, 1);
+}
+
+TEST_P(PagerCleanTest, WhatComesBackFromOutOfSightIsNotTakenForUnchanged) {
+  const AddressRange a = w.add({3072}), b = w.add({2048});
+  w.write_all(a, 1);
+  EXPECT_EQ(walk(false), 3072u);
+  w.write_all(b, 9000);
+  for (uint64_t i = 0; i < 3072; i += 7) w.write(page(a, i), 5 * i);
+  w.write_all(b, 8000);
+  w.pager.set_freezing(true);
+  w.drain();
+  w.pager.set_freezing(false);
+  for (uint64_t i = 0; i < 3072; ++i) w.expect(page(a, i), i % 7 ? i + 1 : 5 * i);
+  w.expect_all(b, 8000);
+}
+
 TEST_P(PagerCleanTest, AJobThatFitsIsNotWatchedBeforeItIsCleaned) {
   w.control->clean_ahead.store(1);
   const AddressRange a = w.add({1024});

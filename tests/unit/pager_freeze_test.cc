@@ -256,6 +256,27 @@ TEST_P(PagerFreezeTest, WhatWasInDramIsBroughtBackAhead) {
   w.expect_all({a.begin, page(a, 2999)}, 1);
 }
 
+TEST_P(PagerFreezeTest, WhatWasNotYetBroughtBackIsStillWantedAfterTheNextSnapshot) {
+  const AddressRange a = w.add({1024});
+  w.write_all(a, 1);
+  const uint64_t before = w.charged();
+  ASSERT_FALSE(w.seal());
+  w.take_back();
+  w.pager.begin_prefetch();
+  w.pager.set_freezing(true);
+  const uint64_t held = w.charged();
+  for (int n = 0; n < 100; ++n) w.step(20'000'000);
+  EXPECT_EQ(w.charged(), held) << "nothing comes back while a snapshot is taken";
+  ASSERT_FALSE(w.seal());
+  w.take_back();
+  w.pager.begin_prefetch();
+  w.pager.set_freezing(false);
+  w.step(20'000'000);
+  w.quiet();
+  EXPECT_EQ(w.charged(), before);
+  w.expect_all(a, 1);
+}
+
 TEST(PagerFreezeDiskTest, HashesThatCannotBeReadAtOnceAreReadAgain) {
   PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};
   const AddressRange a = come_back(w, 1024);

@@ -304,6 +304,7 @@ void PagerWorld::check_extent(Extent& e) {
   EXPECT_TRUE((e.resident | e.aside | e.loading | e.stored | e.fenced | e.pinned).minus(m).none()) << at();
   EXPECT_TRUE(e.wanted.minus(e.loading | e.writing).none()) << at();
   EXPECT_TRUE(e.pristine.minus(e.aside).none()) << at();
+  EXPECT_TRUE(e.unchanged.minus(e.aside).none()) << at();
   EXPECT_TRUE(e.shared.minus(e.resident).none()) << at();
   EXPECT_TRUE(e.borrowed.minus(e.shared).none()) << at();
   EXPECT_TRUE(e.clean.minus(e.resident).none()) << at();

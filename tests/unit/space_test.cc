@@ -1,9 +1,12 @@
 // Tests of space/: the sets of an extent, the lists and the table.
 #include <gtest/gtest.h>
+#include <algorithm>
+#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "base/log.h"
+#include "loose_extent.h"
 #include "space/extent_table.h"
 
 namespace ebb {
@@ -12,7 +15,7 @@ namespace {
 PageSet set(unsigned first, unsigned count) { return PageSet::of({first, count}); }
 
 TEST(ExtentTest, APageIsColdOnlyWhenItsNewestContentIsInTheStore) {
-  Extent e;
+  LooseExtent e;
   e.managed = set(0, 100);
   e.stored = set(0, 60);
   e.resident = set(0, 10);
@@ -25,7 +28,7 @@ TEST(ExtentTest, APageIsColdOnlyWhenItsNewestContentIsInTheStore) {
 }
 
 TEST(ExtentTest, FencedAndPinnedPagesAreNotEvictableAndKeepHugePagesAway) {
-  Extent e;
+  LooseExtent e;
   e.managed = e.resident = PageSet::all();
   EXPECT_FALSE(e.can_be_huge());
   e.armed = true;
@@ -43,14 +46,14 @@ TEST(ExtentTest, FencedAndPinnedPagesAreNotEvictableAndKeepHugePagesAway) {
 }
 
 TEST(ExtentTest, AddressesOfPagesAndRuns) {
-  Extent e;
+  LooseExtent e;
   e.base = {7 * kExtentSize};
   EXPECT_EQ(e.page(3).value, 7 * kExtentSize + 3 * kPageSize);
   EXPECT_EQ(e.range({2, 5}), range_at(e.page(2), 5 * kPageSize));
 }
 
 TEST(ExtentListTest, KeepsOrderThroughEveryRemoval) {
-  Extent e[4];
+  LooseExtent e[4];
   for (int removed = 0; removed < 4; ++removed) {
     ResidentList list;
     EXPECT_TRUE(list.empty());
@@ -74,7 +77,7 @@ TEST(ExtentListTest, KeepsOrderThroughEveryRemoval) {
 }
 
 TEST(ExtentListTest, TheTwoPairsOfLinksAreApart) {
-  Extent a, b;
+  LooseExtent a, b;
   ResidentList resident;
   AwayList away;
   resident.push_back(a);
@@ -133,6 +136,50 @@ TEST_F(ExtentTableTest, WalksInOrderAcrossLeavesAndHoles) {
   EXPECT_EQ(seen, std::vector<uint64_t>{bases[2]});
   table_->for_each(kAllAddresses, [&](Extent& e) { table_->destroy(e); });
   EXPECT_EQ(table_->size(), 0u);
+}
+
+TEST_F(ExtentTableTest, PartsWithoutAPageInAnySetAreFoundAndCanBeDropped) {
+  constexpr unsigned kExtents = 300;
+  std::vector<Extent*> made;
+  for (unsigned k = 0; k < kExtents; ++k) {
+    made.push_back(table_->find_or_make({(k + 1) * kExtentSize}));
+    ASSERT_NE(made[k], nullptr);
+    made[k]->managed = PageSet::all();
+    made[k]->aside.set(k);
+    EXPECT_EQ(made[k]->rare.aside, set(k, 1));
+  }
+  std::vector<AddressRange> empty;
+  const auto holds = [&](const Extent& e) {
+    const AddressRange sets = range_at({reinterpret_cast<uint64_t>(&e.rare)}, sizeof e.rare);
+    return std::ranges::any_of(empty, [&](AddressRange r) { return r.begin < sets.end && sets.begin < r.end; });
+  };
+  const auto look = [&] {
+    empty.clear();
+    table_->for_each_empty_part([&](AddressRange r) { empty.push_back(r); });
+  };
+  look();
+  for (Extent* e : made) EXPECT_FALSE(holds(*e));
+  for (unsigned k = 0; k < kExtents; ++k)
+    if (k != 150) made[k]->aside.clear(k);
+  look();
+  EXPECT_FALSE(holds(*made[150]));
+  EXPECT_TRUE(holds(*made[0]));
+  EXPECT_TRUE(holds(*made[kExtents - 1]));
+  for (AddressRange r : empty) std::memset(r.begin.pointer(), 0, r.size());
+  for (Extent* e : made) EXPECT_TRUE(e->managed.full());
+  EXPECT_EQ(made[150]->aside, set(150, 1));
+}
+
+TEST_F(ExtentTableTest, ARecordThatIsUsedAgainHoldsNothing) {
+  Extent* e = table_->find_or_make({kExtentSize});
+  ASSERT_NE(e, nullptr);
+  for (PageSet* s : {&e->managed, &e->stored, &e->hot, &e->clean, &e->sample, &e->pinned, &e->lost, &e->borrowed})
+    *s = PageSet::all();
+  table_->destroy(*e);
+  Extent* again = table_->find_or_make({7 * kExtentSize});
+  ASSERT_EQ(again, e) << "or this test shows nothing";
+  for (const PageSet* s : {&e->managed, &e->stored, &e->hot, &e->clean, &e->sample, &e->pinned, &e->lost, &e->borrowed})
+    EXPECT_TRUE(s->none());
 }
 
 TEST_F(ExtentTableTest, AMovedRecordIsFoundInItsNewPlaceOnly) {

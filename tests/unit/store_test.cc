@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fake_kernel.h"
+#include "loose_extent.h"
 
 namespace ebb {
 namespace {
@@ -30,7 +31,7 @@ class StoreTest : public testing::Test {
   FakeFiles files_;
   Arena arena_;
   Store store_{arena_, files_};
-  Extent a_, b_;
+  LooseExtent a_, b_;
 };
 
 class MemoryStoreTest : public StoreTest {
@@ -204,7 +205,7 @@ TEST_F(StoreTest, ASealedLayerIsSharedUntilTheLastExtentLeavesIt) {
 }
 
 TEST_F(StoreTest, AreasOfASealedLayerAreNeverWrittenAgain) {
-  Extent c;
+  LooseExtent c;
   put(a_, {0, 1});
   put(b_, {0, 1});
   const uint64_t free = store_.place(a_, 0).offset;
@@ -236,7 +237,7 @@ TEST_F(StoreTest, SeedsDifferBetweenPagesAreasLayersAndJobs) {
   EXPECT_NE(store_.place(a_, 7).seed, before);
   Store other{arena_, files_};
   other.set_seed(43);
-  Extent e;
+  LooseExtent e;
   const auto entry = other.writable(e);
   ASSERT_TRUE(entry.ok());
   other.commit(e, *entry.value(), PageSet::all());
@@ -263,7 +264,7 @@ TEST_F(StoreTest, ErrorsOfCreateAndReserveAreHandedOnAndLeaveNothing) {
 
 TEST_F(StoreTest, ANearlyFullDeviceIsUsedToItsEnd) {
   files_.set_capacity(Bytes{3 * kExtentSize});  // less than is asked for at once
-  Extent e[4];
+  LooseExtent e[4];
   for (int i = 0; i < 3; ++i) put(e[i], {0, 512});
   EXPECT_EQ(store_.writable(e[3]).error(), Errno{ENOSPC});
   EXPECT_EQ(e[3].store, nullptr);
@@ -294,7 +295,7 @@ TEST_F(StoreTest, WhatIsNotStoredIsGivenBackOnceUntilSomethingChanges) {
 }
 
 TEST_F(MemoryStoreTest, CrowdedWhenEveryLayerIsInUse) {
-  std::vector<Extent> all(Store::kMaxLayers);
+  std::vector<LooseExtent> all(Store::kMaxLayers);
   for (Extent& e : all) {
     EXPECT_FALSE(store_.crowded());
     put(e, {0, 1});
