@@ -51,8 +51,8 @@ class Catalogue {
   // one is a SnapshotError. The parent must be whole; it is held until the draft is published.
   Draft begin(const std::string& tag, const std::optional<std::string>& parent_tag = {}, bool replace = false) const;
   // Makes a created snapshot, and first its parents, survive a power failure, by checksums and fsync; nothing to do
-  // when it is persisted.
-  void persist(const std::string& tag, const Progress& progress = {}, Pace pace = Pace::kAtOnce) const;
+  // when it is persisted. `made`, of Draft::publish(), is closed when the snapshot is in use by this call.
+  void persist(const std::string& tag, const Progress& progress = {}, Pace pace = Pace::kAtOnce, Fd made = {}) const;
   // Removes a snapshot. SnapshotError when others build on it or it is in use: it names them.
   void remove(const std::string& tag) const;
   // Removes by `policy`, or with `dry_run` only says what would be. One decision for each snapshot, children first.

@@ -130,8 +130,9 @@ class Catalogue::GiveWay {
   std::chrono::milliseconds waited_{0};
 };
 
-void Catalogue::persist(const std::string& tag, const Progress& progress, Pace pace) const {
+void Catalogue::persist(const std::string& tag, const Progress& progress, Pace pace, Fd made) const {
   HeldSnapshot held = hold(tag);
+  made.reset();
   if (held.snapshot.state == State::kPersisted) return;
   if (held.snapshot.state != State::kCreated)
     throw SnapshotError(fmt::format("snapshot {} cannot be persisted: {}", tag, held.snapshot.reason));

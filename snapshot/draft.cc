@@ -85,7 +85,7 @@ void Draft::compare_with_expected() const {
   }
 }
 
-void Draft::publish(Durability durability, const Progress& progress) {
+Fd Draft::publish(Durability durability, const Progress& progress) {
   if (name_.empty()) throw std::logic_error("a draft is published once only");
   const bool durable = durability == Durability::kPersisted;
   failure_point("record files");
@@ -102,9 +102,10 @@ void Draft::publish(Durability durability, const Progress& progress) {
     sync_folders(folder_.get());
   }
   appear();
-  in_use_.reset();
+  Fd in_use = std::move(in_use_);
   parent_in_use_.reset();
   if (durable) root_->sync();
+  return in_use;
 }
 
 void Draft::remove_replaced() {
@@ -115,7 +116,9 @@ void Draft::remove_replaced() {
 
 void Draft::appear() {
   const Fd names = root_->lock_names();
+  const auto share = [&] { lock(in_use_.get(), LOCK_SH, kInUseName); };  // for a moment nobody has it
   if (!root_->has_folder(tag_)) {
+    share();
     root_->rename(name_, tag_);
     name_.clear();
     return;
@@ -129,6 +132,7 @@ void Draft::appear() {
     throw SnapshotError(
         fmt::format("cannot replace {}: {} needs it; choose another tag", tag_, fmt::join(needed_by, ", ")));
   }
+  share();
   root_->exchange(name_, tag_);
   replaced_ = std::exchange(name_, "");
 }

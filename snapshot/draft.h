@@ -44,8 +44,9 @@ class Draft {
 
   // Sets all modes, records every file and makes the snapshot appear under its tag, all of it or not at all. Everything
   // in the folder must be closed for writing. SnapshotError otherwise; the draft is as before then. Once only.
-  // What is persisted has a parent that is: the caller sees to that (Catalogue::persist()).
-  void publish(Durability durability = Durability::kCreated, const Progress& progress = {});
+  // What is persisted has a parent that is: the caller sees to that (Catalogue::persist()). As long as what is returned
+  // is open the snapshot is in use: nobody removes or replaces it.
+  Fd publish(Durability durability = Durability::kCreated, const Progress& progress = {});
   // Removes what publish() has replaced, if anything: it is no snapshot any more, and its files may be large, so this
   // is for when nobody waits. The destructor tries it, too; failing that, Catalogue::sweep() does it.
   void remove_replaced();

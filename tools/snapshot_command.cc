@@ -49,6 +49,7 @@ struct Taken {
   snapshot::DumpStatistics criu;
   snapshot::FreezeStatistics heaps;
   uint64_t criu_us = 0, publish_us = 0;
+  Fd in_use;               // the snapshot stays: another that is to replace it waits until it is persisted
   uint64_t paused_us = 0;  // from the first stop of a thread until the job ran freely again, or had ended
 };
 
@@ -99,14 +100,14 @@ void tell(snapshot::JobPages& pages, pid_t root, const std::string& text) {
 }
 
 // In a process of its own, which outlives us. When it cannot, the snapshot stays created; `ebb snapshots ls` tells.
-void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag) {
+void persist_behind(const snapshot::Catalogue& catalogue, const std::string& tag, Fd made) {
   if (fork() != 0) return;
   setsid();
   const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nothing, standard);
   int code = kExitOk;
   try {
-    catalogue.persist(tag, {}, snapshot::Pace::kGivesWay);
+    catalogue.persist(tag, {}, snapshot::Pace::kGivesWay, std::move(made));
   } catch (const std::exception&) {
     code = kExitOurs;
   }
@@ -209,7 +210,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
     snapshot::write_files(images, files);
     snapshot::save_private_folder(root, job.temporary_directory, images);
     describe(frozen, files, &draft.manifest());
-    draft.publish();
+    taken.in_use = draft.publish();
     heaps.moved_to(catalogue.root() / options.tag / "heap");
     if (!options.leave_running)
       tell(pages, root, fmt::format("{}{}; ebb restore {} brings it back", kFrozen, options.tag, options.tag));
@@ -254,7 +255,7 @@ int take(const SnapshotOptions& options) {
   std::signal(SIGCHLD, SIG_DFL);  // ignored, as whoever started us may have left it, nobody's end could be asked for
   const auto start = std::chrono::steady_clock::now();
   const auto catalogue = user_catalogue();
-  const Taken taken = freeze(options, console, catalogue);
+  Taken taken = freeze(options, console, catalogue);
   const auto total = microseconds_since(start);
   console.note(fmt::format("snapshot {} of {} ({}) taken in {}, the job stood still for {}{}",
                            shell_quoted(options.tag), taken.command, taken.root, readable_time(total * 1000),
@@ -264,13 +265,14 @@ int take(const SnapshotOptions& options) {
   if (options.wait == "persisted") {
     TerminalProgress progress;
     try {
-      catalogue.persist(options.tag, [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); });
+      const auto show = [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); };
+      catalogue.persist(options.tag, show, snapshot::Pace::kAtOnce, std::move(taken.in_use));
     } catch (const snapshot::SnapshotError& e) {
       throw Failure(fmt::format("snapshot {} can be restored, but would not survive a power failure: {}", options.tag,
                                 with_space(e.what(), catalogue.root())));
     }
   } else {
-    persist_behind(catalogue, options.tag);
+    persist_behind(catalogue, options.tag, std::move(taken.in_use));
   }
   if (options.print_stats) write_all(STDOUT_FILENO, statistics_json(taken, total).dump(2) + "\n");
   if (options.inside) write_all(STDERR_FILENO, kDone);

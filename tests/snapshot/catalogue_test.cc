@@ -112,6 +112,21 @@ TEST_F(CatalogueTest, ASecondDraftOfTheSameTagIsRefusedAtItsEnd) {
   EXPECT_THAT(error_of([&] { two.publish(); }), HasSubstr("already"));
 }
 
+TEST_F(CatalogueTest, WhoHasPublishedASnapshotHoldsItUntilItIsPersisted) {
+  Draft draft = catalogue().begin("a");
+  fill(&draft, "a");
+  Fd made = draft.publish();
+  EXPECT_THAT(error_of([&] { catalogue().remove("a"); }), HasSubstr("needs it"));
+  Draft next = catalogue().begin("a", {}, true);
+  fill(&next, "b");
+  EXPECT_THAT(error_of([&] { next.publish(); }), HasSubstr("needs it"));
+  catalogue().persist("a", {}, Pace::kAtOnce, std::move(made));
+  EXPECT_THAT(tags(), ElementsAre("a Incomplete", "a Persisted")) << "the first is the next";
+  next.publish();
+  next.remove_replaced();
+  EXPECT_THAT(tags(), ElementsAre("a Created"));
+}
+
 TEST_F(CatalogueTest, SimilarTagsAreNamed) {
   make("after-load");
   EXPECT_THAT(error_of([&] { catalogue().find("afterload"); }), HasSubstr("after-load?"));
