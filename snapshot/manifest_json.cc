@@ -206,6 +206,8 @@ Manifest parse_manifest(const std::string& text) {
     if (checksum_of_text(canonical(document)) != checksum)
       throw SnapshotError("the manifest is damaged: its checksum differs");
     return manifest_from(document);
+  } catch (const json::parse_error& e) {  // its text quotes what was read, which may be anything
+    throw SnapshotError(fmt::format("the manifest is damaged: no JSON at byte {}", e.byte));
   } catch (const json::exception& e) {
     throw SnapshotError(fmt::format("the manifest is damaged: {}", e.what()));
   }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import job
-from job import EBB, PYTHON, ROOT, Job, check, check_equal, cloned, ebb, restored
+from job import EBB, PYTHON, ROOT, Job, check, check_equal, cloned, ebb, remove, restored
 
 ALL = len(sys.argv) > 3
 SMALL = os.path.join(ROOT, "small")  # a tmpfs of MIB
@@ -109,9 +109,9 @@ def elsewhere():
         family.check(f"generation {generation} on another file system")
         check_equal(ebb("snapshots", "verify", f"g{generation}").returncode, 0, f"verify of generation {generation}")
         if generation > 1:  # what it was restored from goes while it runs
-            check_equal(ebb("snapshots", "rm", f"g{generation - 1}").returncode, 0, f"rm of generation {generation - 1}")
+            remove(f"g{generation - 1}")
             family.check(f"after rm of generation {generation - 1}")
-    check_equal(ebb("snapshots", "rm", "g3").returncode, 0, "rm of the last one")
+    remove("g3")
     family.check("after the last snapshot is gone")
     family.freeze("again")
     answer = family.check("frozen again after that")
@@ -168,7 +168,7 @@ def full_elsewhere():
     family.freeze("whole")
     family.check("once there is space again")
     family.end()
-    ebb("snapshots", "rm", "whole")
+    remove("whole")
 
 
 def full_tier():
@@ -184,7 +184,7 @@ def full_tier():
     family.check("restored, and the tier is full")
     empty()
     family.end()
-    ebb("snapshots", "rm", "whole")
+    remove("whole")
 
 
 GHOST = """

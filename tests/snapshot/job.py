@@ -3,6 +3,7 @@
 Every test: TEST.py EBB. It exits with 77 and a reason where CRIU does not work.
 """
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -137,6 +138,14 @@ def restored(tag, *options):
 
 def cloned(tag, *options):
     return Job([EBB, "clone", tag, *options])
+
+
+def remove(tag):
+    """When nobody has it any more, who persists it included."""
+    with open(os.path.join(os.environ["EBB_SNAPSHOTS"], tag, "in-use"), "rb") as in_use:
+        fcntl.flock(in_use, fcntl.LOCK_EX)
+    done = ebb("snapshots", "rm", tag)
+    check_equal((done.returncode, done.stderr), (0, ""), f"rm of {tag}")
 
 
 def run_all(cases, seconds):

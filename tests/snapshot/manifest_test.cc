@@ -11,6 +11,7 @@
 namespace ebb::snapshot {
 namespace {
 
+using testing::ContainsRegex;
 using testing::HasSubstr;
 
 Manifest sample() {
@@ -60,6 +61,13 @@ TEST(ManifestTest, EveryFlipAndEveryTruncationIsNoticed) {
     EXPECT_THROW(parse_manifest(good.substr(0, i)), SnapshotError) << "cut at " << i;
   }
   EXPECT_THROW(parse_manifest(good + "\n"), SnapshotError);
+}
+
+TEST(ManifestTest, WhatIsNoJsonIsNotQuoted) {
+  std::string text = manifest_text(sample());
+  text.replace(text.find("\"tag\"") + 1, 2, "\xdcn");
+  EXPECT_THAT(error_of([&] { parse_manifest(text); }),
+              ContainsRegex("^the manifest is damaged: no JSON at byte [0-9]+$"));
 }
 
 TEST(ManifestTest, HostileOnesAreRefused) {
