@@ -117,7 +117,7 @@ class Writer {
   std::unique_ptr<archive, decltype(&archive_write_free)> archive_;
   std::string prefix_;
   std::vector<char> zeros_ = std::vector<char>(kPiece);
-  std::vector<char> buffer_ = std::vector<char>(kPiece);
+  PageBuffer buffer_{kPiece / kPageSize};
 };
 
 }  // namespace

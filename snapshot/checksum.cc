@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <vector>
+#include <new>
 
 #include "snapshot/error.h"
 #include "snapshot/files.h"
@@ -55,7 +55,7 @@ std::string checksum_of_file(int fd, Bytes size, const std::string& name, Meter*
     read_at(fd, &last, 1, size.count - 1, name);
   }
   FileHash hash;
-  std::vector<char> buffer(std::min(kPiece, size.count));
+  const PageBuffer buffer(kPiece / kPageSize);
   uint64_t next = 0;  // pieces before it are done
   for_each_data(fd, size, name, [&](uint64_t begin, uint64_t end) {
     for (uint64_t piece = std::max(next, begin / kPiece); piece * kPiece < end; ++piece) {

@@ -58,7 +58,7 @@ class Copy {
   // The data of a file with holes, under its name once it is whole.
   void take(int from, Bytes size, Meter* meter) {
     if (!to_.valid() || ftruncate(to_.get(), static_cast<off_t>(size.count)) != 0) fail();
-    std::vector<char> buffer(kPiece);
+    const PageBuffer buffer(kPiece / kPageSize);
     for_each_data(from, size, what_, [&](uint64_t begin, uint64_t end) {
       for (uint64_t at = begin; at < end;) {
         const uint64_t bytes = std::min(kPiece, end - at);
