@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import time
 
@@ -22,16 +21,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "bench", "lib"))
 
 import figures  # noqa: E402
+from machine import warm_up  # noqa: E402
 from overhead import Overhead  # noqa: E402
 from pressure import Pressure  # noqa: E402
 from returning import Returning  # noqa: E402
 
 BUSY_LOAD = 0.7
-
-
-def warm_up(program, mib):
-    """Memory that the host has not given to this machine yet is slow at its first touch: touch it before measuring."""
-    subprocess.run([program, "seqread", "--mib", str(mib), "--passes", "1"], check=True, stdout=subprocess.DEVNULL)
 
 
 def default_disk():

@@ -45,8 +45,8 @@ void write_text(int fd, const std::string& text, const std::string& name);
 // fsync(2). SnapshotError with `name` otherwise.
 void sync_file(int fd, const std::string& name);
 
-// Memory for files to be read to, at the begin of a page: here the kernel copies to other places at a quarter of the
-// speed. Throws std::bad_alloc.
+// Memory for files to be read to, at the begin of a page: to other places the kernel copies far more slowly on some
+// machines (docs/decisions/0015). Throws std::bad_alloc.
 class PageBuffer {
  public:
   explicit PageBuffer(size_t pages) : data_(static_cast<char*>(std::aligned_alloc(kPageSize, pages * kPageSize))) {

@@ -12,6 +12,7 @@ import tempfile
 import time
 
 from figures import Figure
+from machine import warm_up
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "programs"))
 from job_page import JobPage  # noqa: E402
@@ -83,11 +84,6 @@ class Freezing:
 
     def close(self):
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _warm(self, mib):
-        """A virtual machine may have given free memory back to its host, which takes ten times as long to give it again as
-        the kernel to clear it: so much is touched, and free, just before what is measured."""
-        subprocess.run([self.toucher, "seqread", "--mib", str(mib), "--passes", "1"], check=True, stdout=subprocess.DEVNULL)
 
     @staticmethod
     def _empty_caches():
@@ -225,7 +221,7 @@ class Freezing:
         self._wait_until_clean(job)
         self._snapshot("delta", "first", "--leave-running", "--wait", "persisted")
         self._ask(job, f"write {mib // 100}", "written")
-        self._warm(2048)
+        warm_up(self.toucher, 2048)
         taken, _ = self._snapshot("delta", "second", "--wait", "persisted")
         job.wait()
         shared = self._disk("first")
@@ -247,7 +243,7 @@ class Freezing:
         first = self._ask(job, "sum")
         self._snapshot("clones", "clones")
         job.wait()
-        self._warm(mib)
+        warm_up(self.toucher, mib)
         start = time.monotonic()
         copies = [subprocess.Popen([self.ebb, "clone", "clones"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
                   for _ in range(count)]

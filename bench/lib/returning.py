@@ -12,6 +12,7 @@ import time
 
 from figures import Figure
 from freezing import HOLDER, PYTHON, Freezing
+from machine import warm_up
 
 # Two matrices are made, then, asked for "phase", combined, sorted and summed; the answer is the sum and the seconds.
 PHASES = """
@@ -60,7 +61,7 @@ class Returning(Freezing):
         for _ in range(3):
             devices.append(self._device_speed(largest))
             self._empty_caches()
-            self._warm(mib + 1024)
+            warm_up(self.toucher, mib + 1024)
             start = time.monotonic()
             taken, job = self._restore("resident", wanted=first)
             firsts.append(1000 * taken)
@@ -100,7 +101,7 @@ class Returning(Freezing):
         for _ in range(self.pairs):
             job = self._job([PYTHON, "-c", PHASES, str(side)], mib, "phase")
             self._wait_until_clean(job)
-            self._warm(mib)
+            warm_up(self.toucher, mib)
             answer, seconds = self._ask(job, "phase").split()
             never.append(float(seconds))
             self._end(job)
@@ -108,7 +109,7 @@ class Returning(Freezing):
             self._wait_until_clean(job)
             self._snapshot("phase", "phase", "--wait", "persisted")
             job.wait()
-            self._warm(mib)
+            warm_up(self.toucher, mib)
             job = subprocess.Popen([self.ebb, "restore", "phase"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             again, seconds = self._ask(job, "phase").split()
             back.append(float(seconds))
