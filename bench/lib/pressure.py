@@ -131,7 +131,8 @@ class Pressure:
                          lambda v: v["ebb"] <= 1.10)
 
     def refault(self):
-        command = self._command("refault", self.dram_mib * 2, "--seconds", self.seconds, "--passes", 2)
+        # What is evicted for the first time is written, to memory that the tier has to get first: after some passes all is.
+        command = self._command("refault", self.dram_mib * 2, "--seconds", self.seconds, "--passes", 8)
         shown = f"--slow file:{self.memory_tier} {self._shown(command)}"
         try:
             lines, result = self._run("ebb", command, f"file:{self.memory_tier}")

@@ -63,6 +63,8 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
     if (const unsigned count = load_from_memory(e, run, true, &there)) {
       random_ns_ = now_ns_;  // it did not wait for the device, but would for a large read before it
       Streams::provided(s, page + count);
+      if (scan && there && load_gaps(e, pages))
+        Streams::provided(s, s.direction > 0 ? page - i + last : page - i + first - 1);
       return there;
     }
   }
@@ -107,6 +109,18 @@ unsigned Pager::load_from_memory(Extent& e, PageRun run, bool asked, bool* there
   }
   *there = load_at_once(e, run, asked, cached);
   return run.count;
+}
+
+// The same for all of `pages` that are still cold, ahead of need: a walk that comes through an extent of which single
+// pages are there would wait at each gap. False when it stopped, for want of free room or at a page that is doubtful.
+bool Pager::load_gaps(Extent& e, const PageSet& pages) {
+  for (PageSet left = e.cold() & pages; left.any(); left = e.cold() & pages) {
+    const PageRun run = left.next_run(0);
+    bool there = false;
+    if (budget_.room() < static_cast<int64_t>(run.count) || !load_from_memory(e, run, false, &there) || !there)
+      return false;
+  }
+  return true;
 }
 
 // A page of a walk by a constant step, alone and directly to its place, from the page cache at once; `asked`: a thread

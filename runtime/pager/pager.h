@@ -248,6 +248,7 @@ class Pager {
   bool load_step(Extent& e, unsigned i, bool asked);
   void load_steps(Stride& s);
   unsigned load_from_memory(Extent& e, PageRun run, bool asked, bool* there);
+  bool load_gaps(Extent& e, const PageSet& pages);
   bool load_at_once(Extent& e, PageRun run, bool asked, bool read = false);
   void drop_beside(Extent& e);
   bool worth_whole(const Extent& e, const PageSet& pages) const;
