@@ -21,7 +21,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "bench", "lib"))
 
 import figures  # noqa: E402
-from machine import warm_up  # noqa: E402
 from overhead import Overhead  # noqa: E402
 from pressure import Pressure  # noqa: E402
 from returning import Returning  # noqa: E402
@@ -74,7 +73,6 @@ def main():
 
     start = time.monotonic()
     results = []
-    warm_up(program, 2 * pressure.dram_mib)
     print(figures.HEADER, flush=True)
     try:
         for name in a.which or benches:

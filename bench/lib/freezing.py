@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from figures import Figure
-from machine import warm_up
+from machine import memory_at_hand
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "programs"))
 from job_page import JobPage  # noqa: E402
@@ -75,7 +75,6 @@ while (length(line <- readLines(input, n = 1)) > 0) {
 class Freezing:
     def __init__(self, build, disk, memory_tier, quick):
         self.ebb = os.path.join(build, "bin", "ebb")
-        self.toucher = os.path.join(build, "bin", "bench_overcommit")
         self.folder = tempfile.mkdtemp(prefix="ebb-bench-", dir=disk)
         self.memory_tier = memory_tier
         self.gib = 2 if quick else 12
@@ -221,8 +220,8 @@ class Freezing:
         self._wait_until_clean(job)
         self._snapshot("delta", "first", "--leave-running", "--wait", "persisted")
         self._ask(job, f"write {mib // 100}", "written")
-        warm_up(self.toucher, 2048)
-        taken, _ = self._snapshot("delta", "second", "--wait", "persisted")
+        with memory_at_hand(2048):
+            taken, _ = self._snapshot("delta", "second", "--wait", "persisted")
         job.wait()
         shared = self._disk("first")
         both = int(subprocess.run(["du", "-sc", "--block-size=1", *(os.path.join(os.environ["EBB_SNAPSHOTS"], tag)
@@ -243,13 +242,13 @@ class Freezing:
         first = self._ask(job, "sum")
         self._snapshot("clones", "clones")
         job.wait()
-        warm_up(self.toucher, mib)
-        start = time.monotonic()
-        copies = [subprocess.Popen([self.ebb, "clone", "clones"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                  for _ in range(count)]
-        for copy in copies:
-            self._ask(copy, "sum", first)
-        taken = time.monotonic() - start
+        with memory_at_hand(mib):
+            start = time.monotonic()
+            copies = [subprocess.Popen([self.ebb, "clone", "clones"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                      for _ in range(count)]
+            for copy in copies:
+                self._ask(copy, "sum", first)
+            taken = time.monotonic() - start
         for copy in copies:
             self._end(copy)
         yield Figure(f"{count} clones of a heap of {mib >> 10} GiB, all ready", "ebb clone", {"all": taken}, "s", taken,

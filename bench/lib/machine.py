@@ -29,10 +29,19 @@ class Unavailable(Exception):
     """This arm cannot run here; the text says why."""
 
 
-def warm_up(program, mib):
-    """Memory that the host has not given to this virtual machine yet, or has taken back since it was free, is slow at its
-    first touch: `program` (bench_overcommit) touches it before what is measured."""
-    subprocess.run([program, "seqread", "--mib", str(mib), "--passes", "1"], check=True, stdout=subprocess.DEVNULL)
+@contextlib.contextmanager
+def memory_at_hand(mib):
+    """With `mib` MiB that the host of this virtual machine has given, for whoever needs memory meanwhile: keeper.py."""
+    keeper = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "keeper.py"), str(mib)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        if keeper.stdout.readline() != b"kept\n":
+            raise Unavailable(f"{mib} MiB could not be touched beforehand")
+        yield
+    finally:
+        keeper.stdin.close()
+        keeper.wait()
+        keeper.stdout.close()
 
 
 @contextlib.contextmanager

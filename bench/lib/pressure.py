@@ -31,7 +31,7 @@ class Pressure:
 
     def _run(self, arm, command, slow=None):
         """(JSON lines of the program, result of the arm); raises Unavailable when it did not end well."""
-        with tempfile.NamedTemporaryFile(mode="r", prefix="ebb-bench-") as log:
+        with tempfile.NamedTemporaryFile(mode="r", prefix="ebb-bench-") as log, machine.memory_at_hand(3 * self.dram_mib):
             common = {"timeout": self.timeout, "log": log.name}
             if arm == "ebb":
                 result = arms.run_ebb(command, self.dram_mib * MIB, slow or f"file:{self.disk}", **common)

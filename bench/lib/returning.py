@@ -12,7 +12,7 @@ import time
 
 from figures import Figure
 from freezing import HOLDER, PYTHON, Freezing
-from machine import warm_up
+from machine import memory_at_hand
 
 # Two matrices are made, then, asked for "phase", combined, sorted and summed; the answer is the sum and the seconds.
 PHASES = """
@@ -61,12 +61,12 @@ class Returning(Freezing):
         for _ in range(3):
             devices.append(self._device_speed(largest))
             self._empty_caches()
-            warm_up(self.toucher, mib + 1024)
-            start = time.monotonic()
-            taken, job = self._restore("resident", wanted=first)
-            firsts.append(1000 * taken)
-            speeds.append(self._until_resident(job, mib << 20) / (time.monotonic() - start))
-            self._end(job)
+            with memory_at_hand(mib + 1024):
+                start = time.monotonic()
+                taken, job = self._restore("resident", wanted=first)
+                firsts.append(1000 * taken)
+                speeds.append(self._until_resident(job, mib << 20) / (time.monotonic() - start))
+                self._end(job)
         speed, device = statistics.median(speeds), statistics.median(devices)
         yield Figure("all of a heap that fits resident again, caches cold", "ebb restore",
                      {"Ebbtide": speed / 1e9, "fio": device / 1e9}, "GB/s", speed / device, "90 % of the device's read speed",
@@ -101,17 +101,17 @@ class Returning(Freezing):
         for _ in range(self.pairs):
             job = self._job([PYTHON, "-c", PHASES, str(side)], mib, "phase")
             self._wait_until_clean(job)
-            warm_up(self.toucher, mib)
-            answer, seconds = self._ask(job, "phase").split()
+            with memory_at_hand(mib):
+                answer, seconds = self._ask(job, "phase").split()
             never.append(float(seconds))
             self._end(job)
             job = self._job([PYTHON, "-c", PHASES, str(side)], mib, "phase")
             self._wait_until_clean(job)
             self._snapshot("phase", "phase", "--wait", "persisted")
             job.wait()
-            warm_up(self.toucher, mib)
-            job = subprocess.Popen([self.ebb, "restore", "phase"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            again, seconds = self._ask(job, "phase").split()
+            with memory_at_hand(mib):
+                job = subprocess.Popen([self.ebb, "restore", "phase"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                again, seconds = self._ask(job, "phase").split()
             back.append(float(seconds))
             if again != answer:
                 raise RuntimeError(f"answer {again} after the restore, {answer} without")

@@ -164,7 +164,8 @@ void Pager::finish_read(Transfer& t, int32_t result) {
   const PageSet asked = e.wanted & all;
   e.wanted.remove(all);
   if (bad.any()) touch_cold_count(bad.count());
-  e.doubtful |= bad.count() > 1;
+  // Nobody asks for it yet where a tier in memory is read: the next touch reads it alone, and then it is lost.
+  e.doubtful |= bad.count() > 1 || bad.minus(asked).any();
   // What failed in a larger piece is asked for once more, page by page and only if someone waits; then it is lost.
   for (unsigned i = bad.next(0); i < kPagesPerExtent; i = bad.next(i + 1)) {
     if (!asked.test(i)) continue;

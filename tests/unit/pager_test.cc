@@ -491,6 +491,25 @@ TEST_P(PagerTest, ABadPageThatWasReadAheadByStepsIsLostOnlyWhenItIsAskedFor) {
   EXPECT_EQ(w.counters().bad_pages.load(), 1u);
 }
 
+// It is read with all that follows, and alone, since its neighbour is home.
+TEST_P(PagerTest, ABadPageAtTheHeadOfAWalkIsLostAndNotReadForEver) {
+  const AddressRange a = w.add({4096});
+  w.write_all(a, 1);
+  ASSERT_TRUE(evict(a));
+  const uint64_t first = 4 * 512;
+  const Address bad = page(a, first);
+  const SlotPlace place = w.store.place(w.extent(bad), 0);
+  w.expect(page(a, first + 1), 1 + first + 1);
+  w.k.files.corrupt(place.fd, place.offset + 100);
+  w.strict = false;
+  for (uint64_t i = 0; i < 4096; ++i)
+    if (page(a, i) != bad)
+      w.expect(page(a, i), 1 + i);
+    else
+      EXPECT_EQ(w.touch(bad, false), Touch::kBus);
+  EXPECT_EQ(w.counters().bad_pages.load(), 1u);
+}
+
 // What only a tier that is read and written by calls can show.
 class PagerCallsTest : public PagerTest {};
 
