@@ -117,17 +117,17 @@ std::vector<std::string> Catalogue::users_of(const Snapshot& snapshot) const {
   return who_needs(*root_, snapshot.tag, &in_use);
 }
 
-HeldSnapshot Catalogue::hold(const std::string& tag) const {
+HeldSnapshot Catalogue::hold(const std::string& tag, std::chrono::milliseconds patience) const {
   require_tag(tag);
   if (!root_->has_folder(tag)) fail_not_found(*root_, tag);
   const std::string path = tag + "/" + kInUseName;
-  constexpr int kTries = 100;  // a second: who only asks for users holds the lock for a moment
-  for (int i = 0; i < kTries; ++i) {
+  constexpr std::chrono::milliseconds kLook{10};
+  for (auto waited = patience.zero(); waited < patience; waited += kLook) {
     Fd in_use = open_beneath(root_->fd(), path, O_RDONLY);
     if (!in_use.valid()) fail_with_errno(fmt::format("snapshot {}: {}", tag, kInUseName), errno);
     struct stat held = {}, named = {};
     if (!try_lock(in_use.get(), LOCK_SH)) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      std::this_thread::sleep_for(kLook);
       continue;
     }
     // Removed or replaced between opening and locking?

@@ -68,7 +68,8 @@ class Catalogue {
   std::vector<std::string> users_of(const Snapshot& snapshot) const;
 
  private:
-  HeldSnapshot hold(const std::string& tag) const;
+  // Who only asks for users keeps others out for a moment, who replaces it as long as the new one takes.
+  HeldSnapshot hold(const std::string& tag, std::chrono::milliseconds patience = std::chrono::seconds(1)) const;
   // When a job came back from it last, or when it was begun, by the file system's clock; the epoch without a snapshot.
   std::chrono::system_clock::time_point last_restore(const std::string& tag) const;
   class GiveWay;

@@ -110,7 +110,8 @@ class Catalogue::GiveWay {
     if (waited_ >= kLongest || !is_restored()) return;
     held_.in_use.reset();
     for (; waited_ < kLongest && is_restored(); waited_ += kLook) std::this_thread::sleep_for(kLook);
-    HeldSnapshot again = catalogue_.hold(tag());
+    // Whoever replaces it has the first claim, and gives it back when that fails.
+    HeldSnapshot again = catalogue_.hold(tag(), std::chrono::minutes(10));
     if (!again.snapshot.manifest || again.snapshot.manifest->id != held_.snapshot.manifest->id)
       throw SnapshotError(fmt::format("snapshot {} has been replaced meanwhile", tag()));
     held_.in_use = std::move(again.in_use);

@@ -39,6 +39,9 @@ class Draft {
   // Filled in by the maker; identity, time, machine and parent are set already, files are set by publish().
   Manifest& manifest() { return manifest_; }
 
+  // `in_use`, with an exclusive flock, is that of what publish() will replace: nobody begins to use it from now on.
+  void keep_users_out(Fd in_use) { replaced_in_use_ = std::move(in_use); }
+
   // publish() is to fail unless the files have these paths, sizes and, where it computes them, checksums.
   void expect(std::vector<FileRecord> files) { expected_ = std::move(files); }
 
@@ -82,7 +85,8 @@ void persist_files(int folder, Manifest* manifest, const Progress& progress, con
 void sync_folders(int folder);
 
 // Who keeps the snapshot `tag` from being removed: "snapshot b", "process 12 (R)". Empty: nobody, and `*in_use`
-// (invalid where the snapshot has no such file) keeps out new users as long as it lives. Under lock_names().
+// (invalid where the snapshot has no such file) keeps out new users as long as it lives; it may do so already. Under
+// lock_names().
 std::vector<std::string> who_needs(const RootFolder& root, const std::string& tag, Fd* in_use);
 
 }  // namespace ebb::snapshot

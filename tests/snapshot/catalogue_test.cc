@@ -1,5 +1,6 @@
 // The catalogue: states, names, parents, users, what is refused.
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "world.h"
@@ -125,6 +126,22 @@ TEST_F(CatalogueTest, WhoHasPublishedASnapshotHoldsItUntilItIsPersisted) {
   next.publish();
   next.remove_replaced();
   EXPECT_THAT(tags(), ElementsAre("a Created"));
+}
+
+TEST_F(CatalogueTest, WhoIsAboutToReplaceASnapshotKeepsNewUsersOut) {
+  make("a");
+  Fd in_use(open((root_ / "a/in-use").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(flock(in_use.get(), LOCK_EX), 0);
+  Draft next = catalogue().begin("a", {}, true);
+  fill(&next, "b");
+  next.keep_users_out(std::move(in_use));
+  EXPECT_THAT(error_of([&] { catalogue().persist("a"); }), HasSubstr("being removed or replaced"));
+  next.publish();
+  next.remove_replaced();
+  EXPECT_THAT(tags(), ElementsAre("a Created"));
+  EXPECT_EQ(read_file(root_ / "a/images/core-1.img"), "core of b");
+  catalogue().persist("a");
+  EXPECT_THAT(tags(), ElementsAre("a Persisted"));
 }
 
 TEST_F(CatalogueTest, SimilarTagsAreNamed) {
