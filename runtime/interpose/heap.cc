@@ -2,7 +2,7 @@
 //
 // Rules: a block costs a comparison and a jump to glibc, or a few loads and stores at the thread's front
 // (heap_front.h), and what that does not have a call to memkind. No lock, no dlsym, no stdio. free() keeps errno.
-// operator new and delete are left to libstdc++: they call us, and the program may replace them.
+// operator new and delete call these: heap_new.cc.
 #include <cerrno>
 #include <cstring>
 

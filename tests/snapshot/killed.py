@@ -236,4 +236,4 @@ def criu_killed():
 
 job.require_criu()
 CASES = [left_running, ending, restoring, restore_killed, criu_killed]
-job.run_all(CASES, 170 + 10 * ROUNDS)
+job.run_all(CASES, 170 + 20 * ROUNDS)
