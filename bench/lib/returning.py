@@ -85,8 +85,8 @@ class Returning(Freezing):
         child = int(open(f"/proc/{job.pid}/task/{job.pid}/children", encoding="ascii").read().split()[0])
         seen, since = 0, time.monotonic()
         while seen < wanted and time.monotonic() - since < 1:
-            with open(f"/proc/{child}/smaps_rollup", encoding="ascii") as text:
-                now = next(int(line.split()[1]) << 10 for line in text if line.startswith("Anonymous:"))
+            with open(f"/proc/{child}/status", encoding="ascii") as text:  # costs the job nothing, as smaps would
+                now = next(int(line.split()[1]) << 10 for line in text if line.startswith("RssAnon:"))
             if now > seen:
                 seen, since = now, time.monotonic()
             time.sleep(0.02)

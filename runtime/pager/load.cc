@@ -8,7 +8,7 @@ namespace {
 constexpr unsigned kPagesPerRequest = 512;  // 2 MiB: a whole extent arrives at once
 constexpr unsigned kMaxReads = 48;
 // Whole extents: a thread that comes waits behind them. The second number when none has come for long.
-constexpr unsigned kMaxPrefetch = 2, kMaxPrefetchLater = 4;
+constexpr unsigned kMaxPrefetch = 2, kMaxPrefetchLater = 8;
 constexpr uint64_t kCalmNs = 10'000'000, kLongCalmNs = 100'000'000;  // without a thread that waited for a page
 constexpr unsigned kMaxBeside = 2;          // read-ahead under way while threads wait for single pages: enough to keep
 constexpr uint64_t kBesideNs = 10'000'000;  // a device busy, and each behind the other adds its time to theirs
