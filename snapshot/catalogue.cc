@@ -117,6 +117,17 @@ std::vector<std::string> Catalogue::users_of(const Snapshot& snapshot) const {
   return who_needs(*root_, snapshot.tag, &in_use);
 }
 
+Fd Catalogue::wait_for_users(const std::string& tag) const {
+  if (!is_tag(tag)) return {};
+  const std::string path = tag + "/" + kInUseName;
+  for (;;) {
+    Fd in_use = open_beneath(root_->fd(), path, O_RDONLY);
+    if (!in_use.valid()) return {};
+    lock(in_use.get(), LOCK_EX, kInUseName);
+    if (is_file_at(root_->fd(), path, in_use.get())) return in_use;  // else it was replaced meanwhile
+  }
+}
+
 HeldSnapshot Catalogue::hold(const std::string& tag, std::chrono::milliseconds patience) const {
   require_tag(tag);
   if (!root_->has_folder(tag)) fail_not_found(*root_, tag);
@@ -125,15 +136,12 @@ HeldSnapshot Catalogue::hold(const std::string& tag, std::chrono::milliseconds p
   for (auto waited = patience.zero(); waited < patience; waited += kLook) {
     Fd in_use = open_beneath(root_->fd(), path, O_RDONLY);
     if (!in_use.valid()) fail_with_errno(fmt::format("snapshot {}: {}", tag, kInUseName), errno);
-    struct stat held = {}, named = {};
     if (!try_lock(in_use.get(), LOCK_SH)) {
       std::this_thread::sleep_for(kLook);
       continue;
     }
     // Removed or replaced between opening and locking?
-    if (fstat(in_use.get(), &held) != 0 || fstatat(root_->fd(), path.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
-        held.st_ino != named.st_ino || held.st_dev != named.st_dev)
-      continue;
+    if (!is_file_at(root_->fd(), path, in_use.get())) continue;
     return {find(tag), std::move(in_use)};
   }
   throw SnapshotError(fmt::format("snapshot {} is being removed or replaced", tag));

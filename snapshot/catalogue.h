@@ -47,6 +47,9 @@ class Catalogue {
   // SnapshotError names similar tags when there is none of this name.
   Snapshot find(const std::string& tag) const;
 
+  // Waits until nobody uses the snapshot, and keeps new users out as long as what is returned is open; invalid where
+  // there is no such snapshot. For Draft::keep_users_out().
+  Fd wait_for_users(const std::string& tag) const;
   // Starts a snapshot. With `replace`, publishing takes the place of an existing one of the same tag, else an existing
   // one is a SnapshotError. The parent must be whole; it is held until the draft is published.
   Draft begin(const std::string& tag, const std::optional<std::string>& parent_tag = {}, bool replace = false) const;

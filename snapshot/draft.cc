@@ -178,11 +178,7 @@ std::vector<std::string> who_needs(const RootFolder& root, const std::string& ta
     if (is_parent) out.push_back("snapshot " + name);
   }
   const std::string path = tag + "/" + kInUseName;
-  struct stat held = {}, named = {};
-  if (in_use->valid() && fstat(in_use->get(), &held) == 0 &&
-      fstatat(root.fd(), path.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 && held.st_ino == named.st_ino &&
-      held.st_dev == named.st_dev)
-    return out;
+  if (in_use->valid() && is_file_at(root.fd(), path, in_use->get())) return out;
   *in_use = open_beneath(root.fd(), path, O_RDONLY);
   if (in_use->valid() && !try_lock(in_use->get(), LOCK_EX)) {
     const auto holders = holders_of(root, tag);

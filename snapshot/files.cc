@@ -165,6 +165,12 @@ void for_each_data(int fd, Bytes size, const std::string& name,
   }
 }
 
+bool is_file_at(int folder, const std::string& path, int fd) {
+  struct stat file = {}, named = {};
+  return fstat(fd, &file) == 0 && fstatat(folder, path.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         file.st_ino == named.st_ino && file.st_dev == named.st_dev;
+}
+
 bool try_lock(int fd, int operation) { return flock(fd, operation | LOCK_NB) == 0; }
 
 void lock(int fd, int operation, const std::string& name) {

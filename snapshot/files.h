@@ -77,5 +77,7 @@ void for_each_data(int fd, Bytes size, const std::string& name,
 bool try_lock(int fd, int operation);
 // The same, and waits.
 void lock(int fd, int operation, const std::string& name);
+// Whether `fd` is the file that `path` in `folder` names now.
+bool is_file_at(int folder, const std::string& path, int fd);
 
 }  // namespace ebb::snapshot

@@ -3,8 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -136,22 +134,6 @@ void check_outside(const snapshot::ProcessTree& tree) {
                   parent, snapshot::process_name(parent)));
 }
 
-// Whoever reads or persists the snapshot that is to be replaced comes to an end, and nobody begins to as long as what
-// is returned is open: better now than with the job frozen. Invalid where there is no such snapshot.
-Fd wait_for_users(const snapshot::Catalogue& catalogue, const std::string& tag) {
-  if (!snapshot::is_tag(tag)) return {};
-  const std::string path = catalogue.root() / tag / snapshot::kInUseName;
-  for (;;) {
-    Fd in_use(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (!in_use.valid()) return {};
-    while (flock(in_use.get(), LOCK_EX) != 0)
-      if (errno != EINTR) return {};
-    struct stat held = {}, named = {};
-    if (fstat(in_use.get(), &held) != 0 || lstat(path.c_str(), &named) != 0) return {};
-    if (held.st_ino == named.st_ino && held.st_dev == named.st_dev) return in_use;  // else it was replaced meanwhile
-  }
-}
-
 void seal(snapshot::HeapFreeze& heaps, const std::string& folder, pid_t root, bool tcp) {
   try {
     TerminalProgress progress;
@@ -193,7 +175,8 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
                       "at its other end after a restore",
                       pipe.held.number, pipe.held.pid, snapshot::process_name(pipe.held.pid)));
 
-  Fd replaced = options.replace ? wait_for_users(catalogue, options.tag) : Fd();
+  // Whoever reads or persists what is to be replaced comes to an end: better now than with the job frozen.
+  Fd replaced = options.replace ? catalogue.wait_for_users(options.tag) : Fd();
   auto draft = catalogue.begin(options.tag, {}, options.replace);
   draft.keep_users_out(std::move(replaced));
   const std::string images = draft.images(), heap_folder = paged ? draft.heap().string() : "";

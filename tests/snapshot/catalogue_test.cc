@@ -1,6 +1,5 @@
 // The catalogue: states, names, parents, users, what is refused.
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "world.h"
@@ -130,8 +129,8 @@ TEST_F(CatalogueTest, WhoHasPublishedASnapshotHoldsItUntilItIsPersisted) {
 
 TEST_F(CatalogueTest, WhoIsAboutToReplaceASnapshotKeepsNewUsersOut) {
   make("a");
-  Fd in_use(open((root_ / "a/in-use").c_str(), O_RDONLY | O_CLOEXEC));
-  ASSERT_EQ(flock(in_use.get(), LOCK_EX), 0);
+  Fd in_use = catalogue().wait_for_users("a");
+  ASSERT_TRUE(in_use.valid());
   Draft next = catalogue().begin("a", {}, true);
   fill(&next, "b");
   next.keep_users_out(std::move(in_use));
