@@ -188,7 +188,10 @@ bool Pager::write_out(Extent& e, const PageSet& dirty) {
   for (PageRun run = dirty.next_run(0); !run.empty(); run = dirty.next_run(run.end())) {
     while (run.count) {
       const PageRun piece = {run.first, run.count < 256 ? run.count : 256};
-      if (!write_piece(e, to, piece)) return left.any();
+      if (!write_piece(e, to, piece)) {
+        leave_slot_if_idle(e);
+        return left.any();
+      }
       left.set(piece);
       run = {piece.end(), run.count - piece.count};
     }

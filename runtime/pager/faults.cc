@@ -11,6 +11,7 @@ namespace {
 alignas(kPageSize) constinit const char kZeros[kPagesPerBlock * kPageSize] = {};
 
 constexpr uint8_t kMaxHeat = 5;
+constexpr unsigned kManyIdle = 64;
 // More time in limbo for every touch of an extent there: each costs the program time.
 constexpr uint64_t kMoreTimeNs = 1'000'000;
 
@@ -267,7 +268,8 @@ bool Pager::gather(Extent& e) {
   return true;
 }
 
-// Gives the slot back once nothing of the extent is in it, and the extent its place among the resident ones.
+// Gives the slot back once nothing of the extent is in it, or what it holds idly, and the extent its place among the
+// resident ones.
 void Pager::leave_slot_if_idle(Extent& e) {
   if (e.aside.none()) {
     set_away(e, Away::kNone);
@@ -275,6 +277,11 @@ void Pager::leave_slot_if_idle(Extent& e) {
       slots_.give(e.slot);
       e.slot = kNoSlot;
     }
+  }
+  // Memory without content that nobody can use while the slot is in use. A part of a huge page would free none.
+  if (e.slot != kNoSlot && !e.frozen && !slots_.whole(e.slot)) {
+    const PageSet idle = slots_.present(e.slot).minus(e.aside).minus(e.writing).minus(e.loading);
+    if (idle.count() >= kManyIdle) slots_.discard(e.slot, idle);
   }
   if (e.queue == Queue::kNone && e.resident.any() && e.away == Away::kNone)
     enqueue(e, e.read_ahead ? Queue::kProbation : Queue::kMain);

@@ -39,7 +39,7 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
     stride = &strides_.observe(e.page(i).value + offset);
     if (Strides::steps(*stride) == 0) {
       stride = nullptr;
-      beside ? neighbours_.beside() : neighbours_.alone();
+      neighbours_.missed(beside, e.resident.test((i + kPagesPerExtent / 2) % kPagesPerExtent));
       const unsigned window = neighbours_.window_of_miss();
       first = static_cast<unsigned>(align_down(i, window));
       last = first + window;
@@ -212,13 +212,13 @@ bool Pager::worth_whole(const Extent& e, const PageSet& pages) const {
 
 bool Pager::take_load_slot(Extent& e, const PageSet& pages) {
   if (worth_whole(e, pages) && make_whole_slot(e)) return true;
-  e.slot = slots_.take_for_load(pages.count());
+  e.slot = slots_.take_for_load(pages);
   // All in use: what waits longest out of sight gives its slot up.
   for (Extent* oldest : {ready_.front(), limbo_.front()}) {
     if (e.slot != kNoSlot) break;
     if (!oldest || oldest == &e) continue;
     (void)evict_aside(*oldest);
-    e.slot = slots_.take_for_load(pages.count());
+    e.slot = slots_.take_for_load(pages);
   }
   return e.slot != kNoSlot;
 }

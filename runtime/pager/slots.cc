@@ -61,11 +61,13 @@ uint32_t SlotPool::take_empty(bool whole) {
   return slot;
 }
 
-uint32_t SlotPool::take_for_load(unsigned wanted) {
-  // A few pages are not worth taking a rich slot apart.
-  if (rich_ != kEnd && wanted >= kPagesPerExtent / 4) return pop(rich_);
-  // Nor may they keep a huge page from its use.
-  return empty_ != kEnd ? pop(empty_) : pop(rich_);
+uint32_t SlotPool::take_for_load(const PageSet& wanted) {
+  // A few pages are not worth taking a rich slot apart, nor may they keep a huge page from its use.
+  const bool many = wanted.count() >= kPagesPerExtent / 4;
+  const uint32_t slot = pop(empty_ == kEnd || (many && rich_ != kEnd) ? rich_ : empty_);
+  // What will not be used is room for others, and nobody could free it in a slot in use.
+  if (slot != kNoSlot) discard(slot, present_[slot].minus(wanted));
+  return slot;
 }
 
 uint32_t SlotPool::take_whole() {
@@ -102,6 +104,8 @@ void SlotPool::left(uint32_t slot, const PageSet& pages) {
 
 void SlotPool::give(uint32_t slot) {
   EBB_CHECK(state_[slot].used);
+  // Single pages are in the way of a huge one. Nor is such a slot for a few pages later: empty, it would get all 512.
+  if (wants_huge(slot) && !state_[slot].whole) discard(slot, present_[slot]);
   state_[slot].used = false;
   --used_;
   uint32_t* head = &rich_;

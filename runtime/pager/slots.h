@@ -25,13 +25,13 @@ class SlotPool {
   // A slot without a present page, for pages that are moved in; `whole` when that is one huge page. kNoSlot when all
   // are in use.
   uint32_t take_empty(bool whole);
-  // A slot for pages that are read in: with spare pages for more than a few.
-  uint32_t take_for_load(unsigned wanted);
+  // A slot for these pages, which are read in: with spare pages for them when they are more than a few, and no others.
+  uint32_t take_for_load(const PageSet& wanted);
   // A slot that can be whole: it is already, with spare pages, or it is empty and becomes so by make_whole().
   uint32_t take_whole();
   // Gives an empty slot of take_whole() its huge page, all zeros; its charge is the caller's. False: no memory.
   bool make_whole(uint32_t slot);
-  // Gives a slot back with what spare pages it has.
+  // Gives a slot back with what spare pages it has, but for single ones where huge pages are wanted.
   void give(uint32_t slot);
 
   Address address(uint32_t slot, unsigned page) const {

@@ -40,14 +40,16 @@ class Neighbours {
       window_ = window_ > 1 ? window_ / 4 : 1;
     touched_ = judged_ = 0;
   }
-  // A fault right beside memory that is there: the quick sign of locality while the window is one page.
-  void beside() {
-    if (window_ == 1 && ++beside_ >= kBeside) {
+  // The quick sign of locality while the window is one page: faults right beside memory that is there (`near`) where
+  // memory farther away (`far`) is not. With both there, most memory is, which says nothing.
+  void missed(bool near, bool far) {
+    if (!near) {
+      beside_ = 0;
+    } else if (!far && window_ == 1 && ++beside_ >= kBeside) {
       window_ = 4;
       beside_ = 0;
     }
   }
-  void alone() { beside_ = 0; }
 
  private:
   static constexpr unsigned kJudged = 24;  // samples between two decisions

@@ -278,7 +278,7 @@ TEST_P(PagerTest, AWalkThroughAnExtentWithManyPagesHomeDoesNotWaitAtEachGap) {
     w.expect(page(a, i), 1 + i);
     if (i >= first) waited += w.counters().faults.load() - before;
   }
-  EXPECT_LT(waited, kHome / 3);
+  EXPECT_LT(waited, kHome / 2);
 }
 
 TEST_P(PagerTest, FencedAndLockedPagesNeverLeave) {

@@ -332,6 +332,11 @@ void PagerWorld::check_extent(Extent& e) {
     EXPECT_TRUE(e.slot == kNoSlot || out.minus(k.pages.present(slot(e), nullptr)).none())
         << at() << ": lost in its slot";
   }
+  bool whole = false;
+  if (e.slot != kNoSlot && !e.frozen) {
+    const PageSet idle = k.pages.present(slot(e), &whole).minus(e.aside).minus(e.writing).minus(e.loading);
+    EXPECT_TRUE(whole || idle.count() < kPagesPerExtent / 4) << at() << ": " << idle.count() << " pages hoarded";
+  }
   // Whatever is in DRAM is in some queue, or evicted never.
   const bool seen = e.queue != Queue::kNone || e.away != Away::kNone || e.transfers;
   EXPECT_TRUE(seen || e.resident.none()) << at() << ": forgotten by the clock";

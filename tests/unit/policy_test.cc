@@ -159,11 +159,16 @@ TEST(Neighbours, WindowFollowsUse) {
   for (unsigned i = 0; i < 10; ++i) n.dropped(24);
   EXPECT_EQ(n.window(), 1u);
   for (unsigned i = 0; i < 10; ++i) {
-    n.beside();
-    if (i % 2) n.alone();
+    n.missed(true, false);
+    if (i % 2) n.missed(false, false);
   }
   EXPECT_EQ(n.window(), 1u) << "not in a row";
-  for (unsigned i = 0; i < 8; ++i) n.beside();
+  for (unsigned i = 0; i < 100; ++i) n.missed(true, true);
+  EXPECT_EQ(n.window(), 1u) << "everything is there";
+  for (unsigned i = 0; i < 8; ++i) {
+    n.missed(true, false);
+    n.missed(true, true);
+  }
   for (unsigned window : {4u, 16u, 64u, 256u, 256u}) {
     EXPECT_EQ(n.window(), window);
     EXPECT_LE(n.group(), n.window() < 16 ? 16 : n.window());
