@@ -21,7 +21,7 @@ constexpr Pages kMaxAhead{8192};  // 32 MiB read ahead of all streams together
 // can go on at once.
 bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
   const uint64_t page = e.page(i).value >> kPageShift;
-  Stream& s = loads_.observe(page);
+  Stream& s = loads_.observe(page, prefetching_ ? home_before(e, i) : 0);
   const bool sequential = s.hits >= Streams::kBelieved && !e.doubtful;
   unsigned first = i, last = i + 1;
   bool beside = true;
@@ -88,6 +88,19 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
   if (e.aside.test(i)) return bring_back(e, i);  // from memory: there already
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
+}
+
+// How many pages just before page `i` are at home, within reason.
+uint64_t Pager::home_before(const Extent& e, unsigned i) {
+  unsigned first = i;
+  while (first && e.resident.test(first - 1)) --first;
+  uint64_t count = i - first;
+  for (Address base = e.base; first == 0 && count < kMaxAhead.count; count += kPagesPerExtent) {
+    base = Address{base.value - kExtentSize};
+    const Extent* before = table_.find(base);
+    if (!before || !before->resident.full()) break;
+  }
+  return count;
 }
 
 // What has no latency to hide, on a tier in memory or in the page cache: copies the page and, of `run`, what comes next

@@ -244,6 +244,7 @@ class Pager {
 
   // load.cc
   bool demand_load(Extent& e, unsigned i, uint16_t offset);
+  uint64_t home_before(const Extent& e, unsigned i);
   void take_samples(Extent& e, const PageSet& pages, unsigned i);
   bool load_step(Extent& e, unsigned i, bool asked);
   void load_steps(Stride& s);

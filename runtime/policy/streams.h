@@ -28,13 +28,14 @@ class Streams {
   static constexpr uint32_t kMostDoublings = 12;  // 32 MiB
 
   // A fault at `page`. The stream it belongs to, a new one (hits == 0) if to none. Valid until the next observe().
-  // A fault that is told again, because it had to wait, is the same fault.
-  Stream& observe(uint64_t page) {
+  // A fault that is told again, because it had to wait, is the same fault. `there`: so many pages just before it came
+  // to DRAM without being asked for, and a walk through them was not told.
+  Stream& observe(uint64_t page, uint64_t there = 0) {
     ++clock_;
     Stream* oldest = &streams_[0];
     for (Stream& s : streams_) {
       if (s.active && s.last == page) return s;
-      if (s.active && expected(s, page)) return advance(s, page);
+      if (s.active && expected(s, page, there)) return advance(s, page);
       if (!s.active || (oldest->active && s.used < oldest->used)) oldest = &s;
     }
     // A second touch just below a fresh one turns it round.
@@ -67,8 +68,8 @@ class Streams {
   bool recent(const Stream& s) const { return s.active && clock_ - s.used < 4 * kStreams; }
 
  private:
-  static bool expected(const Stream& s, uint64_t page) {
-    if (s.direction > 0) return page + 1 >= s.next && page < s.next + kSlack;
+  static bool expected(const Stream& s, uint64_t page, uint64_t there) {
+    if (s.direction > 0) return page + 1 >= s.next && page < s.next + kSlack + there;
     return page <= s.next && page + kSlack > s.next;
   }
   Stream& advance(Stream& s, uint64_t page) {

@@ -314,6 +314,21 @@ TEST(PagerFreezeDiskTest, WhatThePageCacheHasIsThereAtOnce) {
   w.expect_all({page(a, 2001), a.end}, 2002);
 }
 
+// What is read ahead of a walk then comes home unasked, and the walk is not told: it must not pass for many short ones,
+// whose pages come in small pieces.
+TEST(PagerFreezeDiskTest, AWalkBesideThePrefetchStaysOne) {
+  PagerWorld w{{.tier = Tier::kDisk, .budget = {16384}, .slots = 64}};
+  const uint64_t extents = 16;
+  const AddressRange a = come_back(w, extents * 512);
+  w.pager.begin_prefetch();
+  const uint64_t before = w.counters().faults.load();
+  w.expect_all(a, 1);
+  EXPECT_LT(w.counters().faults.load() - before, 3 * extents);
+  uint64_t huge = 0;
+  for (uint64_t i = 0; i < extents; ++i) huge += w.extent(page(a, i * 512)).huge;
+  EXPECT_GT(huge, extents / 2);
+}
+
 // From memory pages come one by one, and nobody waits for it.
 TEST(PagerFreezeDiskTest, WhoWaitsForAPageHasTheDeviceForItselfAtFirst) {
   PagerWorld w{{.tier = Tier::kDisk, .budget = {2048}}};

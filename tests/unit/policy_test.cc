@@ -97,6 +97,14 @@ TEST(Streams, KnowsWhatItProvided) {
   EXPECT_FALSE(streams.provided(103));
 }
 
+TEST(Streams, AWalkGoesOnBehindWhatCameWithoutBeingAskedFor) {
+  Streams streams;
+  ASSERT_EQ(walk(streams, 1000, 1, 6).hits, 5u);
+  EXPECT_EQ(streams.observe(1506, 400).hits, 0u) << "not all of what lies between is there";
+  EXPECT_EQ(streams.observe(1406, 400).hits, 6u);
+  EXPECT_EQ(streams.observe(1407).hits, 7u);
+}
+
 // A walk that begins at the page `first`; steps are in bytes.
 Stride stride(Strides& strides, uint64_t first, int64_t step, unsigned misses) {
   Stride last;
