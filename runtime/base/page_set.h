@@ -89,6 +89,11 @@ class PageSet {
   constexpr unsigned next(unsigned from) const { return scan(from, 0); }
   // The first page at or after `from` that is not in the set; kPages if there is none.
   constexpr unsigned next_gap(unsigned from) const { return scan(from, ~uint64_t{0}); }
+  // Where the run of set pages that ends just before `end` begins; `end` if there is none.
+  constexpr unsigned run_before(unsigned end) const {
+    while (end && test(end - 1)) --end;
+    return end;
+  }
   // The first run of set pages that starts at or after `from`; empty if there is none.
   constexpr PageRun next_run(unsigned from) const {
     const unsigned first = next(from);

@@ -169,11 +169,9 @@ bool Pager::evict_aside(Extent& e) {
   left_aside(e, gone);
   touch_cold_count(dropped.count());
   budget_.counters().evicted_bytes.fetch_add(to_bytes(gone.pages()).count, std::memory_order_relaxed);
-  if (dirty.none()) {
-    leave_slot_if_idle(e);
-    return true;
-  }
-  return write_out(e, dirty) || gone.any();
+  const bool leaves = dirty.none() || write_out(e, dirty) || gone.any();
+  leave_slot_if_idle(e);
+  return leaves;
 }
 
 bool Pager::write_out(Extent& e, const PageSet& dirty) {
@@ -188,17 +186,13 @@ bool Pager::write_out(Extent& e, const PageSet& dirty) {
   for (PageRun run = dirty.next_run(0); !run.empty(); run = dirty.next_run(run.end())) {
     while (run.count) {
       const PageRun piece = {run.first, run.count < 256 ? run.count : 256};
-      if (!write_piece(e, to, piece)) {
-        leave_slot_if_idle(e);
-        return left.any();
-      }
+      if (!write_piece(e, to, piece)) return left.any();
       left.set(piece);
       run = {piece.end(), run.count - piece.count};
     }
   }
   // All of it is on its way: the slot is given back by the last completion.
   if (e.aside.minus(e.writing).none()) set_away(e, Away::kNone);
-  leave_slot_if_idle(e);
   return true;
 }
 

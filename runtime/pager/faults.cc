@@ -11,7 +11,7 @@ namespace {
 alignas(kPageSize) constinit const char kZeros[kPagesPerBlock * kPageSize] = {};
 
 constexpr uint8_t kMaxHeat = 5;
-constexpr unsigned kManyIdle = 64;
+constexpr unsigned kManyIdle = 64;  // pages: each call makes other processors forget translations
 // More time in limbo for every touch of an extent there: each costs the program time.
 constexpr uint64_t kMoreTimeNs = 1'000'000;
 
@@ -110,9 +110,7 @@ void Pager::walked(const Extent& e, unsigned i, const PageSet& there) {
   if (loads_.provided(base + i)) return;
   Stream& s = loads_.observe(base + i);
   if (!s.hits) return;
-  unsigned first = i;
-  while (first && there.test(first - 1)) --first;
-  Streams::provided(s, s.direction > 0 ? base + there.next_gap(i) : base + first - 1);
+  Streams::provided(s, s.direction > 0 ? base + there.next_gap(i) : base + there.run_before(i) - 1);
 }
 
 // What returns with page `i` of its group: all but the sample, unless that is what was touched.

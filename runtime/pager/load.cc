@@ -92,8 +92,7 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
 
 // How many pages just before page `i` are at home, within reason.
 uint64_t Pager::home_before(const Extent& e, unsigned i) {
-  unsigned first = i;
-  while (first && e.resident.test(first - 1)) --first;
+  const unsigned first = e.resident.run_before(i);
   uint64_t count = i - first;
   for (Address base = e.base; first == 0 && count < kMaxAhead.count; count += kPagesPerExtent) {
     base = Address{base.value - kExtentSize};

@@ -104,6 +104,8 @@ TEST(PageSet, AgreesWithBitsetOnRandomOperations) {
         ASSERT_EQ(s.next(first), at);
         for (at = first; at < 512 && m[at];) ++at;
         ASSERT_EQ(s.next_gap(first), at);
+        for (at = first; at > 0 && m[at - 1];) --at;
+        ASSERT_EQ(s.run_before(first), at);
         break;
       }
     }

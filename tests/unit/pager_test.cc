@@ -258,27 +258,31 @@ TEST_P(PagerTest, AWalkThroughAnExtentWithAFewPagesHomeEndsInOneHugePage) {
 }
 
 TEST_P(PagerTest, AWalkThroughAnExtentWithManyPagesHomeDoesNotWaitAtEachGap) {
-  const AddressRange a = w.add({12288});
-  w.write_all(a, 1);
-  std::mt19937 random(5);
-  for (int n = 0; n < 3000; ++n) {  // single pages are the rule now
-    const uint64_t i = random() % 12288;
-    w.expect(page(a, i), 1 + i);
-  }
-  ASSERT_TRUE(evict(a));
-  const uint64_t first = 3 * 512, kHome = 170;
-  for (uint64_t k = 0; k < kHome; ++k) {
-    const uint64_t i = first + k * 37 % kHome * 3;  // one in three, in no order
-    w.expect(page(a, i), 1 + i);
-  }
-  ASSERT_GT(w.extent(page(a, first)).cold().count(), 200u);
+  // What single pages bring along by chance moves one round by a quarter.
+  constexpr uint64_t kFirst = 3 * 512, kHome = 170, kRounds = 3;
   uint64_t waited = 0;
-  for (uint64_t i = 0; i < first + 512; ++i) {
-    const uint64_t before = w.counters().faults.load();
-    w.expect(page(a, i), 1 + i);
-    if (i >= first) waited += w.counters().faults.load() - before;
+  std::mt19937 random(5);
+  for (uint64_t round = 0; round < kRounds; ++round) {
+    const AddressRange a = w.add({12288});
+    w.write_all(a, 1);
+    for (int n = 0; n < 3000; ++n) {  // single pages are the rule now
+      const uint64_t i = random() % 12288;
+      w.expect(page(a, i), 1 + i);
+    }
+    ASSERT_TRUE(evict(a));
+    for (uint64_t k = 0; k < kHome; ++k) {
+      const uint64_t i = kFirst + k * 37 % kHome * 3;  // one in three, in no order
+      w.expect(page(a, i), 1 + i);
+    }
+    ASSERT_GT(w.extent(page(a, kFirst)).cold().count(), 200u);
+    for (uint64_t i = 0; i < kFirst + 512; ++i) {
+      const uint64_t before = w.counters().faults.load();
+      w.expect(page(a, i), 1 + i);
+      if (i >= kFirst) waited += w.counters().faults.load() - before;
+    }
+    w.unmap(a);
   }
-  EXPECT_LT(waited, kHome / 2);
+  EXPECT_LT(waited, kRounds * kHome / 3);
 }
 
 TEST_P(PagerTest, FencedAndLockedPagesNeverLeave) {
