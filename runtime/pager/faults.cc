@@ -8,8 +8,6 @@
 namespace ebb {
 namespace {
 
-alignas(kPageSize) constinit const char kZeros[kPagesPerBlock * kPageSize] = {};
-
 constexpr uint8_t kMaxHeat = 5;
 constexpr unsigned kManyIdle = 64;  // pages: each call makes other processors forget translations
 // More time in limbo for every touch of an extent there: each costs the program time.
@@ -286,74 +284,6 @@ void Pager::leave_slot_if_idle(Extent& e) {
   if (e.aside.none() && e.loading.none()) {
     e.read_ahead = false;
     e.touches = 0;
-  }
-}
-
-bool Pager::grant_zeros(Extent& e, unsigned i) {
-  const uint64_t page = e.page(i).value >> kPageShift;
-  Stream& s = fills_.observe(page);
-  // What is filled from its begin is likely to be filled to its end.
-  const bool walk = s.direction > 0 && (i == 0 || s.hits >= Streams::kBelieved);
-  if (walk && grant_whole(e)) {
-    Streams::provided(s, (e.base.value >> kPageShift) + kPagesPerExtent);
-    if (s.hits >= Streams::kBelieved) grant_ahead(e.base + kExtentSize);
-    return true;
-  }
-  const PageRun gap = (e.empty() & PageSet::of(block_of(i, fresh_.window_of_miss()))).next_run(i);
-  PageRun run = {i, gap.first == i ? gap.count : 1};
-  if (!make_room({run.count})) {
-    run.count = 1;
-    if (!make_room({1})) return false;
-  }
-  e.huge = false;
-  const Progress p = ops_.copy(e.page(i), kZeros, Bytes{uint64_t{run.count} * kPageSize});
-  const unsigned done = static_cast<unsigned>(p.done.count >> kPageShift);
-  if (done < run.count) {
-    budget_.release({run.count - done});
-    ops_.wake(range_at(e.page(i), kPageSize));
-  }
-  e.resident.set(PageRun{i, done});
-  Streams::provided(s, page + (done ? done : 1));
-  budget_.counters().zero_bytes.fetch_add(uint64_t{done} * kPageSize, std::memory_order_relaxed);
-  if (e.queue == Queue::kNone && e.away == Away::kNone) enqueue(e, Queue::kMain);
-  return true;
-}
-
-// The extent's slot is whole, with its pages charged; false when there is no slot, no room or no memory.
-bool Pager::make_whole_slot(Extent& e) {
-  e.slot = slots_.take_whole();
-  if (e.slot == kNoSlot) return false;
-  if (slots_.whole(e.slot)) return true;
-  if (make_room({kPagesPerExtent})) {
-    if (slots_.make_whole(e.slot)) return true;
-    budget_.release({kPagesPerExtent});
-  }
-  slots_.give(e.slot);
-  e.slot = kNoSlot;
-  return false;
-}
-
-// A walk through fresh memory gets a huge page at a time. False when that cannot be.
-bool Pager::grant_whole(Extent& e) {
-  if (!e.can_be_huge() || !e.empty().full() || e.slot != kNoSlot) return false;
-  if (!make_whole_slot(e)) return false;
-  e.aside = PageSet::all();
-  __builtin_memset(slots_.address(e.slot, 0).pointer(), 0, kExtentSize);
-  move_home(e, e.aside);
-  if (e.aside.any()) settle_extent(e);
-  budget_.counters().zero_bytes.fetch_add(kExtentSize, std::memory_order_relaxed);
-  return true;
-}
-
-// The next extents of such a walk, as far as there is room: the program goes on while we clear them.
-void Pager::grant_ahead(Address from) {
-  constexpr unsigned kAhead = 4;
-  for (unsigned k = 0; k < kAhead; ++k) {
-    Extent* e = table_.find(from + k * kExtentSize);
-    if (!e || e->frozen) return;
-    if (!e->empty().full()) continue;
-    const int64_t room = budget_.room() + static_cast<int64_t>(slots_.spare().count);
-    if (room < static_cast<int64_t>(2 * kPagesPerExtent) || !grant_whole(*e)) return;
   }
 }
 

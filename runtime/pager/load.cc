@@ -223,7 +223,8 @@ bool Pager::worth_whole(const Extent& e, const PageSet& pages) const {
 }
 
 bool Pager::take_load_slot(Extent& e, const PageSet& pages) {
-  if (worth_whole(e, pages) && make_whole_slot(e)) return true;
+  bool zeros = false;
+  if (worth_whole(e, pages) && make_whole_slot(e, &zeros)) return true;
   e.slot = slots_.take_for_load(pages);
   // All in use: what waits longest out of sight gives its slot up.
   for (Extent* oldest : {ready_.front(), limbo_.front()}) {

@@ -221,14 +221,18 @@ class Pager {
   bool copy_from_slot(Extent& e, unsigned i);
   void move_home(Extent& e, const PageSet& pages);
   void bring_home(Extent& e, const PageSet& pages);
-  bool grant_zeros(Extent& e, unsigned i);
-  bool grant_whole(Extent& e);
-  void grant_ahead(Address from);
-  bool make_whole_slot(Extent& e);
   bool gather(Extent& e);
   void recheck(Extent& e, unsigned i);
   void answered(Extent& e, PageRun run);
   void leave_slot_if_idle(Extent& e);
+
+  // fill.cc
+  bool grant_zeros(Extent& e, unsigned i);
+  PageRun worth_filling(const Extent& e, unsigned i, const Stream& s);
+  unsigned fill(Extent& e, unsigned i, PageRun run);
+  bool grant_whole(Extent& e);
+  void grant_ahead(Address from, bool up);
+  bool make_whole_slot(Extent& e, bool* zeros);
 
   // shared.cc
   bool own(Extent& e, unsigned i);
@@ -338,7 +342,7 @@ class Pager {
   Strides strides_;
   Neighbours neighbours_;             // of pages that are read
   Neighbours in_use_;                 // of pages that are touched in limbo
-  Neighbours fresh_{kPagesPerBlock};  // of pages that are given for the first time
+  Neighbours fresh_;  // of pages that are given for the first time
   Transfer* free_transfers_ = nullptr;
   char* scratch_ = nullptr;                 // kScratchPages, for view()
   char* alone_ = nullptr;                   // kAlone pages

@@ -40,7 +40,7 @@ class Streams {
     }
     // A second touch just below a fresh one turns it round.
     for (Stream& s : streams_) {
-      if (s.active && s.hits == 0 && page < s.next && s.next - page <= kSlack) {
+      if (s.active && s.hits == 0 && page < s.last && s.last - page < kSlack) {
         s.direction = -1;
         return advance(s, page);
       }

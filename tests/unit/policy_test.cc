@@ -37,6 +37,15 @@ TEST(Streams, WhatWasProvidedIsSkipped) {
   EXPECT_EQ(next.hits, 1u);
 }
 
+// Above the first touch of a walk downwards pages were given with it: it is one all the same.
+TEST(Streams, WhatWasProvidedAboveDoesNotHideAWalkDownwards) {
+  Streams streams;
+  Streams::provided(streams.observe(100), 116);
+  const Stream s = streams.observe(99);
+  EXPECT_EQ(s.direction, -1);
+  EXPECT_EQ(s.hits, 1u);
+}
+
 TEST(Streams, RandomTouchesAreNoWalks) {
   Streams streams;
   std::mt19937_64 random(3);
