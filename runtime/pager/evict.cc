@@ -153,17 +153,19 @@ bool Pager::evict_aside(Extent& e) {
   const PageSet pages = e.aside.minus(e.writing);
   PageSet dropped = pages & (e.pristine | same_in_store(e));
   const PageSet samples = e.sample & pages;
-  if (!e.read_ahead) neighbours_.dropped((samples & e.pristine).count());
+  const PageSet left_away = e.sample & e.cold();
+  if (!e.read_ahead) neighbours_.dropped((left_away | (samples & e.pristine)).count());
   in_use_.dropped(samples.minus(e.pristine).count());
-  e.sample.remove(samples);
+  e.sample.remove(samples | left_away);
   Compared seen;
   pages.minus(dropped).for_each_run([&](PageRun run) {
     view(e, run, [&](PageRun part, const char* contents) { compare(e, part, contents, seen); });
   });
   dropped |= seen.stored;
   const PageSet &zero = seen.zero, &dirty = seen.changed;
-  // What was given and is still zero was not used; what is written for the first time was.
-  fresh_.judged(dirty.minus(e.stored).count(), zero.minus(e.stored).count());
+  // What was given and is still zero was not used; what is written for the first time was. A huge page says nothing of
+  // what is given around a touch: it was given to a walk, or ahead of one.
+  if (!slots_.whole(e.slot)) fresh_.judged(dirty.minus(e.stored).count(), zero.minus(e.stored).count());
   store_.forget(e, zero);
   const PageSet gone = dropped | zero;
   left_aside(e, gone);

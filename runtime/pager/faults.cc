@@ -107,7 +107,12 @@ void Pager::walked(const Extent& e, unsigned i, const PageSet& there) {
   const uint64_t base = e.base.value >> kPageShift;
   if (loads_.provided(base + i)) return;
   Stream& s = loads_.observe(base + i);
-  if (!s.hits) return;
+  if (s.hits) goes_on(s, e, i, there);
+}
+
+// Where a walk that is at page `i` faults next.
+void Pager::goes_on(Stream& s, const Extent& e, unsigned i, const PageSet& there) {
+  const uint64_t base = e.base.value >> kPageShift;
   Streams::provided(s, s.direction > 0 ? base + there.next_gap(i) : base + there.run_before(i) - 1);
 }
 

@@ -21,10 +21,13 @@ constexpr Pages kMaxAhead{8192};  // 32 MiB read ahead of all streams together
 // can go on at once.
 bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
   const uint64_t page = e.page(i).value >> kPageShift;
+  if (e.sample.test(i)) {  // its neighbours were copied
+    neighbours_.touched(1);
+    e.sample.clear(i);
+  }
   Stream& s = loads_.observe(page, prefetching_ ? home_before(e, i) : 0);
   const bool sequential = s.hits >= Streams::kBelieved && !e.doubtful;
   unsigned first = i, last = i + 1;
-  bool beside = true;
   Stride* stride = nullptr;
   const bool scan = sequential && s.hits >= Streams::kProven;
   if (scan) drop_beside(e);
@@ -35,10 +38,10 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
     else
       first = most < i ? i - static_cast<unsigned>(most) : 0;
   } else if (!e.doubtful) {
-    beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
     stride = &strides_.observe(e.page(i).value + offset);
     if (Strides::steps(*stride) == 0) {
       stride = nullptr;
+      const bool beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
       neighbours_.missed(beside, e.resident.test((i + kPagesPerExtent / 2) % kPagesPerExtent));
       const unsigned window = neighbours_.window_of_miss();
       first = static_cast<unsigned>(align_down(i, window));
@@ -57,14 +60,14 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
     return there;
   }
   if (store_.byte_addressable() ? !worth_whole(e, pages) : !scan) {
-    // What is copied beside it is not seen to be used or not, and takes the place of what is.
-    const PageRun run = beside && pages.test(i) ? PageRun{i, pages.next_gap(i) - i} : PageRun{i, 1};
+    const PageRun run = sequential && pages.test(i) ? PageRun{i, pages.next_gap(i) - i} : PageRun{i, 1};
     bool there = false;
     if (const unsigned count = load_from_memory(e, run, true, &there)) {
       random_ns_ = now_ns_;  // it did not wait for the device, but would for a large read before it
       Streams::provided(s, page + count);
       if (scan && there && load_gaps(e, pages))
         Streams::provided(s, s.direction > 0 ? page - i + last : page - i + first - 1);
+      if (!sequential && there && load_neighbours(e, pages, i)) goes_on(s, e, i, e.resident);
       return there;
     }
   }
@@ -132,6 +135,17 @@ bool Pager::load_gaps(Extent& e, const PageSet& pages) {
     if (budget_.room() < static_cast<int64_t>(run.count) || !load_from_memory(e, run, false, &there) || !there)
       return false;
   }
+  return true;
+}
+
+// What is copied to its place beside page `i` is not seen to be used or not. So a page of each group stays away, as the
+// sample. False when that is all.
+bool Pager::load_neighbours(Extent& e, const PageSet& pages, unsigned i) {
+  take_samples(e, pages, i);
+  PageSet beside = pages.minus(e.sample);
+  beside.clear(i);
+  if (beside.none()) return false;
+  load_gaps(e, beside);
   return true;
 }
 

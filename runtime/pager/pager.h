@@ -215,6 +215,7 @@ class Pager {
   bool serve(const Waiter& w, Extent* e);
   void keep(Extent& e, bool there);
   void walked(const Extent& e, unsigned i, const PageSet& there);
+  static void goes_on(Stream& s, const Extent& e, unsigned i, const PageSet& there);
   PageSet group_without_sample(Extent& e, unsigned i, const PageSet& group, const PageSet& samples, Neighbours& judge);
   void take_sample(Extent& e, const PageSet& pages, unsigned i, Neighbours& judge);
   bool bring_back(Extent& e, unsigned i);
@@ -254,6 +255,7 @@ class Pager {
   void load_steps(Stride& s);
   unsigned load_from_memory(Extent& e, PageRun run, bool asked, bool* there);
   bool load_gaps(Extent& e, const PageSet& pages);
+  bool load_neighbours(Extent& e, const PageSet& pages, unsigned i);
   bool load_at_once(Extent& e, PageRun run, bool asked, bool read = false);
   void drop_beside(Extent& e);
   bool worth_whole(const Extent& e, const PageSet& pages) const;
@@ -340,9 +342,9 @@ class Pager {
   AwayList ready_;  // out of sight, read before it was asked for
   Streams loads_, fills_;
   Strides strides_;
-  Neighbours neighbours_;             // of pages that are read
-  Neighbours in_use_;                 // of pages that are touched in limbo
-  Neighbours fresh_;  // of pages that are given for the first time
+  Neighbours neighbours_;  // of pages that are read
+  Neighbours in_use_;      // of pages that are touched in limbo
+  Neighbours fresh_;       // of pages that are given for the first time
   Transfer* free_transfers_ = nullptr;
   char* scratch_ = nullptr;                 // kScratchPages, for view()
   char* alone_ = nullptr;                   // kAlone pages

@@ -48,7 +48,7 @@ struct RareSets {
   PageSet aside;
   PageSet pristine;   // subset of aside: as loaded, the program has not seen it since
   PageSet unchanged;  // subset of aside: was clean when it went there
-  PageSet sample;     // where aside: counts as used only when it is touched itself (see policy/neighbours.h)
+  PageSet sample;     // where aside or cold: its group counts as used when it is touched (see policy/neighbours.h)
   PageSet writing;    // the slot's page is on its way to the store, and stays until it is there
   PageSet loading;
   PageSet wanted;    // subset of loading and writing: a thread waits for it
