@@ -19,7 +19,7 @@ constexpr uint64_t kStaleNs = 1'000'000'000;    // read ahead and not touched fo
 constexpr uint64_t kBlockedNs = 1'000'000'000;  // after a failed write, before the next try
 constexpr uint64_t kSayAgainNs = 60'000'000'000;
 constexpr uint64_t kWhoSharesNs = 100'000'000;  // so often it is looked at whether pages are shared still
-constexpr unsigned kLooks = 256;                // extents passed over in one search
+constexpr unsigned kLooks = 512;                // extents passed over in one search
 constexpr uint64_t kPatienceNs = 200'000'000;   // how long a touch waits for room before the budget gives way
 
 }  // namespace
@@ -124,6 +124,12 @@ uint64_t Pager::eighth_of_budget() const { return pages_covering(budget_.limit()
 // Whether what is in limbo had the time to be touched.
 bool Pager::ripe(const Extent& e) const { return hurry_ || e.urgent || run_ns_ - e.aside_since_ns >= kProbeNs; }
 
+// Found in use: the clock passes it some times, twice as often each time this happens, up to `most` doublings.
+void Pager::warm(Extent& e, uint8_t most) {
+  if (e.heat < most) ++e.heat;
+  e.skip = static_cast<uint8_t>((1u << e.heat) - 1);
+}
+
 // What a probe of the main queue found: as long as all of it is in use, a scan has no need to disturb it.
 void Pager::probed(bool in_use) {
   if (in_use)
@@ -169,6 +175,7 @@ bool Pager::evict_aside(Extent& e) {
   store_.forget(e, zero);
   const PageSet gone = dropped | zero;
   left_aside(e, gone);
+  e.left_at = ++left_;
   touch_cold_count(dropped.count());
   budget_.counters().evicted_bytes.fetch_add(to_bytes(gone.pages()).count, std::memory_order_relaxed);
   const bool leaves = dirty.none() || write_out(e, dirty) || gone.any();
@@ -267,7 +274,8 @@ Extent* Pager::pick_victim() {
   const bool scan = probation_.size() > eighth_of_budget() || main_.empty();
   if (scan && (++turn_ % main_share_ || main_.empty()))
     if (Extent* e = pick_from_probation()) return e;
-  for (uint64_t n = main_.size() < kLooks ? main_.size() : kLooks; n; --n) {
+  // Where all are warm, the clock goes round some times.
+  for (uint64_t n = 4 * main_.size() < kLooks ? 4 * main_.size() : kLooks; n; --n) {
     Extent* e = main_.front();
     main_.remove(*e);
     main_.push_back(*e);

@@ -162,8 +162,7 @@ bool Pager::bring_back(Extent& e, unsigned i) {
     const bool was = e.touches * 3 >= e.aside.count();
     e.touches = static_cast<uint16_t>(e.touches + back.count());
     if (!was && (back == movable || e.touches * 3 >= e.aside.count())) {
-      if (e.heat < kMaxHeat) ++e.heat;
-      e.skip = static_cast<uint8_t>((1u << e.heat) - 1);
+      warm(e, kMaxHeat);
       probed(true);
     }
     budget_.counters().returned_bytes.fetch_add(to_bytes(back.pages()).count, std::memory_order_relaxed);
@@ -280,9 +279,9 @@ void Pager::leave_slot_if_idle(Extent& e) {
     }
   }
   // Memory without content that nobody can use while the slot is in use. A part of a huge page would free none.
-  if (e.slot != kNoSlot && !e.frozen && !slots_.whole(e.slot)) {
+  if (e.slot != kNoSlot && !e.frozen) {
     const PageSet idle = slots_.present(e.slot).minus(e.aside).minus(e.writing).minus(e.loading);
-    if (idle.count() >= kManyIdle) slots_.discard(e.slot, idle);
+    if (idle.count() >= kManyIdle && !slots_.still_whole(e.slot)) slots_.discard(e.slot, idle);
   }
   if (e.queue == Queue::kNone && e.resident.any() && e.away == Away::kNone)
     enqueue(e, e.read_ahead ? Queue::kProbation : Queue::kMain);

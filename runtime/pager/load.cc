@@ -52,6 +52,7 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
     e.read_ahead = true;
   else if (e.queue == Queue::kProbation)
     promote(e);
+  if (!sequential) refaulted(e);
   PageSet pages = e.cold() & PageSet::of({first, last - first});
   if (stride) {
     const bool there = load_step(e, i, true);
@@ -91,6 +92,15 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
   if (e.aside.test(i)) return bring_back(e, i);  // from memory: there already
   if (e.loading.test(i)) e.wanted.set(i);
   return false;
+}
+
+// An extent that is missed before as many others left as DRAM holds would have been kept by twice as much DRAM: it is
+// used again and again, if too seldom for limbo to see it, where others only pass. Source of the distance: Linux,
+// mm/workingset.c (Weiner, 2014).
+void Pager::refaulted(Extent& e) {
+  constexpr uint8_t kMost = 2;
+  if (e.left_at && left_ - e.left_at < main_.size()) warm(e, kMost);
+  e.left_at = 0;
 }
 
 // How many pages just before page `i` are at home, within reason.
@@ -138,12 +148,15 @@ bool Pager::load_gaps(Extent& e, const PageSet& pages) {
   return true;
 }
 
-// What is copied to its place beside page `i` is not seen to be used or not. So a page of each group stays away, as the
-// sample. False when that is all.
+// Copies to their places what of `pages` is in the same block as page `i`: no more, since nobody sees whether it is
+// used, nor can it go before all of its extent does. One page, the sample, stays away. False when there is nothing to
+// copy.
 bool Pager::load_neighbours(Extent& e, const PageSet& pages, unsigned i) {
-  take_samples(e, pages, i);
-  PageSet beside = pages.minus(e.sample);
+  const unsigned block = static_cast<unsigned>(align_down(i, kPagesPerBlock));
+  PageSet beside = pages & PageSet::of({block, kPagesPerBlock});
+  take_samples(e, beside, i);
   beside.clear(i);
+  beside.remove(e.sample);
   if (beside.none()) return false;
   load_gaps(e, beside);
   return true;

@@ -249,6 +249,7 @@ class Pager {
 
   // load.cc
   bool demand_load(Extent& e, unsigned i, uint16_t offset);
+  void refaulted(Extent& e);
   uint64_t home_before(const Extent& e, unsigned i);
   void take_samples(Extent& e, const PageSet& pages, unsigned i);
   bool load_step(Extent& e, unsigned i, bool asked);
@@ -292,6 +293,7 @@ class Pager {
   bool evict_aside(Extent& e);
   uint64_t eighth_of_budget() const;
   bool ripe(const Extent& e) const;
+  static void warm(Extent& e, uint8_t most);
   void probed(bool in_use);
   bool write_out(Extent& e, const PageSet& dirty);
   bool write_piece(Extent& e, StoreEntry& entry, PageRun piece);
@@ -341,6 +343,7 @@ class Pager {
   AwayList limbo_;  // out of sight, to be evicted unless touched
   AwayList ready_;  // out of sight, read before it was asked for
   Streams loads_, fills_;
+  uint32_t left_ = 0;  // extents evicted so far
   Strides strides_;
   Neighbours neighbours_;  // of pages that are read
   Neighbours in_use_;      // of pages that are touched in limbo

@@ -87,6 +87,13 @@ bool SlotPool::make_whole(uint32_t slot) {
   return true;
 }
 
+bool SlotPool::still_whole(uint32_t slot) {
+  if (!state_[slot].whole) return false;
+  (void)ops_.present(address(slot, 0), &state_[slot].whole);
+  if (!state_[slot].whole) state_[slot].tables = true;
+  return state_[slot].whole;
+}
+
 void SlotPool::entered(uint32_t slot, const PageSet& pages, bool whole) {
   present_[slot] |= pages;
   if (whole)

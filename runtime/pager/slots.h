@@ -39,6 +39,8 @@ class SlotPool {
   }
   const PageSet& present(uint32_t slot) const { return present_[slot]; }
   bool whole(uint32_t slot) const { return state_[slot].whole; }
+  // The same, asked of the kernel: it may have taken apart what we moved in as one.
+  bool still_whole(uint32_t slot);
   // Pages were moved in (they bring their charge; `whole`: as one huge page), or out (they take it along), or made
   // (charged by the caller).
   void entered(uint32_t slot, const PageSet& pages, bool whole = false);

@@ -99,12 +99,13 @@ struct Extent {
   bool given = false;           // the budget gave way for what a thread waits for here
   bool doubtful = false;        // a read of several pages failed here: one at a time from now on
   bool read_ahead = false;      // has pages in the slot that a stream is expected to touch
-  uint8_t heat = 0;             // how often in a row it was found in use
+  uint8_t heat = 0;             // how often in a row it was found in use, or missed soon
   uint8_t skip = 0;             // rounds of the clock that it is left alone
   uint16_t transfers = 0;       // I/O requests under way
   uint16_t frozen = 0;          // a hook works on it: nothing new starts
   uint32_t held = 0;            // hooks that run on a stack in it; atomic, without the lock: never evicted meanwhile
   uint8_t breaks = 0;           // writes to shared pages since the fork
+  uint32_t left_at = 0;         // the number of its last eviction; 0: missed since
   uint8_t looks = 0;            // how often it was seen that others have all of them still, up to a limit
   uint16_t touches = 0;         // pages returned from limbo since it went aside
   uint64_t aside_since_ns = 0;  // in limbo by the clock of limbo, which stands while threads wait

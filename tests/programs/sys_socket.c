@@ -77,7 +77,9 @@ int main(void) {
   EXPECT_FILLED(to, 8192, 1);
   EXPECT_FILLED_FROM(to + MIB, 8192, 1, 8192);
 
-  /* Another process receives while the sender sleeps in a blocking call with cold memory. */
+  /* Another process receives while the sender sleeps in a blocking call with cold memory. What it would share with the
+   * sender could not leave. */
+  cold_evict(to, kBytes);
   const pid_t pid = fork();
   EXPECT(pid >= 0);
   if (pid == 0) {

@@ -214,6 +214,19 @@ TEST_F(SlotsTest, AWholeSlotLeavesAsOneAndComesBackAsOne) {
   slots_.give(back);
 }
 
+// It came in as one, as far as we knew, and the kernel had taken it apart before.
+TEST_F(SlotsTest, WhetherASlotIsStillWholeIsAskedOfTheKernel) {
+  const uint32_t s = whole();
+  EXPECT_TRUE(slots_.still_whole(s));
+  slots_.discard(s, PageSet::all());
+  make(s, {0, 256});
+  make(s, {256, 256});
+  slots_.entered(s, PageSet::all(), true);
+  ASSERT_TRUE(slots_.whole(s));
+  EXPECT_FALSE(slots_.still_whole(s));
+  EXPECT_FALSE(slots_.whole(s));
+}
+
 TEST_F(SlotsTest, WithoutMemoryThereIsNoWholeSlotAndNothingStays) {
   k_.pages.script = [&](FakePages::Op op, Address a) {
     return op == FakePages::Op::kPopulate && a.page_in_extent() == 300 ? Errno{ENOMEM} : Errno{};
