@@ -65,7 +65,7 @@ inline bool is_large(const void* p) {
 extern AddressWindow g_large_window;
 extern AddressWindow g_extent_window;
 
-// Maps `bytes` of managed memory somewhere in `window`; the address or -errno.
-long map_in_window(AddressWindow& window, size_t bytes, size_t alignment);
+// Maps `bytes` of managed memory somewhere in `window`, `huge` as for engine::map_heap(); the address or -errno.
+long map_in_window(AddressWindow& window, size_t bytes, size_t alignment, bool huge);
 
 }  // namespace ebb::heap

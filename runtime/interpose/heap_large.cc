@@ -75,7 +75,7 @@ void* move(void* p, uint64_t old_bytes, uint64_t bytes) {
 void* large_allocate(size_t bytes, size_t alignment) {
   const size_t mapped = align_up(bytes, kPageSize);
   if (mapped < bytes || mapped > kExtentsBegin - kLargeBegin) return nullptr;
-  const long at = map_in_window(g_large_window, mapped, alignment > kExtentSize ? alignment : kExtentSize);
+  const long at = map_in_window(g_large_window, mapped, alignment > kExtentSize ? alignment : kExtentSize, true);
   if (is_error(at)) return nullptr;
   Entry* entry = entry_of(static_cast<uintptr_t>(at));
   if (!entry) {

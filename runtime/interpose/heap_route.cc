@@ -180,6 +180,14 @@ void note_large_free(size_t bytes) {
   if (bytes < kHugeObject) g_large_freed.fetch_add(bytes, std::memory_order_relaxed);
 }
 
+// Of each arena's first extents a small program uses a part only, and would have all of it cleared and resident.
+static bool worth_huge_pages(size_t bytes) {
+  constexpr size_t kSmallExtent = 4 << 20;
+  constexpr uint64_t kSmallHeap = 64 << 20;
+  static constinit std::atomic<uint64_t> mapped{0};
+  return mapped.fetch_add(bytes, std::memory_order_relaxed) >= kSmallHeap || bytes > kSmallExtent;
+}
+
 long map_extent(void* hint, size_t bytes, int prot, int flags) {
   constexpr int kPlain = PROT_READ | PROT_WRITE;
   if (hint) {
@@ -187,11 +195,11 @@ long map_extent(void* hint, size_t bytes, int prot, int flags) {
     const auto at = reinterpret_cast<uintptr_t>(hint);
     const bool in_window = g_extent_window.contains(at) && bytes <= kOursEnd - at;
     if (!in_window || prot != kPlain) return -ENOMEM;
-    const long result = engine::map_heap(hint, bytes, true);
+    const long result = engine::map_heap(hint, bytes, true, worth_huge_pages(bytes));
     if (!is_error(result)) g_extent_window.pass(at + bytes);
     return result;
   }
-  if (prot == kPlain) return map_in_window(g_extent_window, bytes, kExtentSize);
+  if (prot == kPlain) return map_in_window(g_extent_window, bytes, kExtentSize, worth_huge_pages(bytes));
   // Under vm.overcommit_memory=2 memkind reserves first and commits later, by MAP_FIXED.
   const uintptr_t at = g_extent_window.take(bytes, kExtentSize);
   return engine::map(reinterpret_cast<void*>(at), bytes, prot, flags | MAP_FIXED_NOREPLACE, -1, 0);

@@ -187,7 +187,7 @@ long map(void* address, size_t bytes, int prot, int flags, int fd, off_t offset)
   return r;
 }
 
-long map_heap(void* hint, size_t bytes, bool exact) {
+long map_heap(void* hint, size_t bytes, bool exact, bool huge) {
   State& s = g_state;
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
   HookScope hook;
@@ -211,7 +211,7 @@ long map_heap(void* hint, size_t bytes, bool exact) {
     if (end > at + bytes) raw_syscall(SYS_munmap, static_cast<long>(at + bytes), static_cast<long>(end - at - bytes));
     r = static_cast<long>(at);
   }
-  raw_syscall(SYS_madvise, r, static_cast<long>(bytes), MADV_HUGEPAGE);
+  if (huge) raw_syscall(SYS_madvise, r, static_cast<long>(bytes), MADV_HUGEPAGE);
   if (managed) adopt(s, range_at({static_cast<uint64_t>(r)}, align_up(bytes, kPageSize)), true);
   return r;
 }

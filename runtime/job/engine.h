@@ -44,9 +44,10 @@ long lock_all(int flags);                                           // mlockall(
 long unlock_all();                                                  // munlockall(2)
 long resident(void* address, size_t bytes, unsigned char* vector);  // mincore(2): pages in the store count as resident
 
-// Memory for our own heap: anonymous, private, read-write, managed, 2 MiB-aligned, huge pages wanted. `hint` is where
-// to put it (or null); with `exact`, there or nowhere (-EEXIST). `bytes` is a multiple of a page.
-long map_heap(void* hint, size_t bytes, bool exact);
+// Memory for our own heap: anonymous, private, read-write, managed, 2 MiB-aligned; `huge`: of huge pages from its
+// first touch on (paging asks for them in any case, PageOps::arm()). `hint` is where to put it (or null); with `exact`,
+// there or nowhere (-EEXIST). `bytes` is a multiple of a page.
+long map_heap(void* hint, size_t bytes, bool exact, bool huge);
 
 // Around fork(2), in the thread that forks. `prepare` returns with the state lock held and the pager parked; exactly
 // one of the other two follows in each process.
