@@ -43,7 +43,8 @@ PageRun Pager::worth_filling(const Extent& e, unsigned i, const Stream& s) {
     if (end < i + most) end = i + most < kPagesPerExtent ? i + most : kPagesPerExtent;
     if (first + most > i + 1) first = i + 1 > most ? i + 1 - most : 0;
   }
-  const PageSet empty = e.empty();
+  // What the program protected it does not fill, and it could not leave again.
+  const PageSet empty = e.fenced.test(i) ? PageSet::of({i, 1}) : e.empty().minus(e.fenced);
   if (s.direction > 0) {
     const unsigned gap = empty.next_gap(i);
     end = gap < end ? gap : end;

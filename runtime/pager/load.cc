@@ -154,6 +154,7 @@ bool Pager::load_gaps(Extent& e, const PageSet& pages) {
 bool Pager::load_neighbours(Extent& e, const PageSet& pages, unsigned i) {
   const unsigned block = static_cast<unsigned>(align_down(i, kPagesPerBlock));
   PageSet beside = pages & PageSet::of({block, kPagesPerBlock});
+  beside.remove(e.fenced);  // what is protected could not leave again
   take_samples(e, beside, i);
   beside.clear(i);
   beside.remove(e.sample);

@@ -64,6 +64,19 @@ TEST_F(PagerFillTest, WhatIsThereIsLeftAlone) {
   for (uint64_t i = 0; i < 100; ++i) w.expect(page(a, i), 1000 + i);
 }
 
+// Guard pages, or what was reserved and not committed: it could not leave again.
+TEST_F(PagerFillTest, WhatIsProtectedIsNotFilled) {
+  const AddressRange a = w.add({512});
+  const AddressRange below = {a.begin, page(a, 100)}, above = {page(a, 400), a.end};
+  w.protect(below, FakePages::Access::kNone);
+  w.protect(above, FakePages::Access::kNone);
+  for (uint64_t i = 200; i < 400; ++i) w.write(page(a, i), i);
+  for (uint64_t i = 199; i >= 100; --i) w.write(page(a, i), i);
+  EXPECT_LT(faults(), 24u);
+  EXPECT_EQ(w.k.pages.resident(below).count, 0u);
+  EXPECT_EQ(w.k.pages.resident(above).count, 0u);
+}
+
 // The kernel stops in the middle of a piece: what it left is not charged, and the thread still gets its page.
 TEST_F(PagerFillTest, WhatTheKernelRefusesIsAskedForAgain) {
   const AddressRange a = w.add({256});
