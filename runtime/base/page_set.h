@@ -17,6 +17,11 @@ struct PageRun {
   constexpr bool operator==(const PageRun&) const = default;
 };
 
+// The group of `pages`, a power of two, aligned to as many, that page `i` belongs to.
+constexpr PageRun block_of(unsigned i, unsigned pages = kPagesPerBlock) {
+  return {static_cast<unsigned>(align_down(i, pages)), pages};
+}
+
 class PageSet {
  public:
   static constexpr unsigned kPages = kPagesPerExtent;

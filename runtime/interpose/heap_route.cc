@@ -38,6 +38,7 @@ constinit std::atomic<size_t> g_requested{0};  // bytes of credit handed out
 constinit bool g_asked = false;                // exported_heap_is_ours asked, and it was us whom it asked
 constinit std::atomic<size_t> g_next_look{kGrown / 2};
 constinit std::atomic<size_t> g_large_freed{0};
+constinit std::atomic<uint64_t> g_extents_mapped{0};
 
 // Resident anonymous bytes, of /proc/self/statm (pages: size resident shared ...). SIZE_MAX if it cannot be read.
 size_t anonymous_bytes() {
@@ -149,6 +150,13 @@ bool ready_or_grown(size_t bytes) {
   return take_over();
 }
 
+// Of each arena's first extents a small program uses a part only, and would have all of it cleared and resident.
+bool worth_huge_pages(size_t bytes) {
+  constexpr size_t kSmallExtent = 4 << 20;
+  constexpr uint64_t kSmallHeap = 64 << 20;
+  return g_extents_mapped.fetch_add(bytes, std::memory_order_relaxed) >= kSmallHeap || bytes > kSmallExtent;
+}
+
 }  // namespace
 
 Route choose_route(size_t bytes, const void* return_address) {
@@ -178,14 +186,6 @@ Route choose_route(size_t bytes, const void* return_address) {
 
 void note_large_free(size_t bytes) {
   if (bytes < kHugeObject) g_large_freed.fetch_add(bytes, std::memory_order_relaxed);
-}
-
-// Of each arena's first extents a small program uses a part only, and would have all of it cleared and resident.
-static bool worth_huge_pages(size_t bytes) {
-  constexpr size_t kSmallExtent = 4 << 20;
-  constexpr uint64_t kSmallHeap = 64 << 20;
-  static constinit std::atomic<uint64_t> mapped{0};
-  return mapped.fetch_add(bytes, std::memory_order_relaxed) >= kSmallHeap || bytes > kSmallExtent;
 }
 
 long map_extent(void* hint, size_t bytes, int prot, int flags) {

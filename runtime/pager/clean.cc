@@ -112,7 +112,7 @@ bool Pager::is_calm(Extent& e) {
 PageSet Pager::around_write(const Extent& e, unsigned i) {
   constexpr unsigned kPages = 32;
   if (e.huge) return PageSet::all();
-  return PageSet::of({static_cast<unsigned>(align_down(i, kPages)), kPages});
+  return PageSet::of(block_of(i, kPages));
 }
 
 // A write to page `i`, which is protected and not shared: the thread goes on.

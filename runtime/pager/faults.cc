@@ -13,10 +13,6 @@ constexpr unsigned kManyIdle = 64;  // pages: each call makes other processors f
 // More time in limbo for every touch of an extent there: each costs the program time.
 constexpr uint64_t kMoreTimeNs = 1'000'000;
 
-PageRun block_of(unsigned i, unsigned pages = kPagesPerBlock) {
-  return {static_cast<unsigned>(align_down(i, pages)), pages};
-}
-
 }  // namespace
 
 void Pager::read_faults() {

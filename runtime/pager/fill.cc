@@ -35,8 +35,8 @@ bool Pager::grant_zeros(Extent& e, unsigned i) {
 
 // Which pages to give with page `i`: so many as mostly came to be used, and the next ones of a walk.
 PageRun Pager::worth_filling(const Extent& e, unsigned i, const Stream& s) {
-  const unsigned window = fresh_.window_of_miss();
-  unsigned first = static_cast<unsigned>(align_down(i, window)), end = first + window;
+  const PageRun around = block_of(i, fresh_.window_of_miss());
+  unsigned first = around.first, end = around.end();
   if (s.hits >= Streams::kBelieved) {
     const uint64_t earned = Streams::earned(s);
     const unsigned most = earned < kPagesPerExtent ? static_cast<unsigned>(earned) : kPagesPerExtent;
@@ -79,29 +79,27 @@ unsigned Pager::fill(Extent& e, unsigned i, PageRun run) {
   return row;
 }
 
-// The extent's slot is whole, with its pages charged; false when there is no slot, no room or no memory.
-bool Pager::make_whole_slot(Extent& e, bool* zeros) {
-  *zeros = false;
+// The extent's slot is whole, with its pages charged; kNone when there is no slot, no room or no memory.
+Pager::WholeSlot Pager::make_whole_slot(Extent& e) {
   e.slot = slots_.take_whole();
-  if (e.slot == kNoSlot) return false;
-  if (slots_.whole(e.slot)) return true;
+  if (e.slot == kNoSlot) return WholeSlot::kNone;
+  if (slots_.whole(e.slot)) return WholeSlot::kUsed;
   if (make_room({kPagesPerExtent})) {
-    *zeros = true;
-    if (slots_.make_whole(e.slot)) return true;
+    if (slots_.make_whole(e.slot)) return WholeSlot::kZeros;
     budget_.release({kPagesPerExtent});
   }
   slots_.give(e.slot);
   e.slot = kNoSlot;
-  return false;
+  return WholeSlot::kNone;
 }
 
 // A walk through fresh memory gets a huge page at a time. False when that cannot be.
 bool Pager::grant_whole(Extent& e) {
   if (!e.can_be_huge() || !e.empty().full() || e.slot != kNoSlot) return false;
-  bool zeros = false;
-  if (!make_whole_slot(e, &zeros)) return false;
+  const WholeSlot slot = make_whole_slot(e);
+  if (slot == WholeSlot::kNone) return false;
   e.aside = PageSet::all();
-  if (!zeros) __builtin_memset(slots_.address(e.slot, 0).pointer(), 0, kExtentSize);
+  if (slot == WholeSlot::kUsed) __builtin_memset(slots_.address(e.slot, 0).pointer(), 0, kExtentSize);
   move_home(e, e.aside);
   if (e.aside.any()) settle_extent(e);
   budget_.counters().zero_bytes.fetch_add(kExtentSize, std::memory_order_relaxed);
@@ -113,7 +111,7 @@ void Pager::grant_ahead(Address from, bool up) {
   constexpr unsigned kAhead = 4;
   for (unsigned k = 1; k <= kAhead; ++k) {
     const uint64_t away = k * kExtentSize;
-    Extent* e = table_.find(up ? from + away : Address{from.value - away});
+    Extent* e = table_.find(up ? from + away : from - away);
     if (!e || e->frozen) return;
     if (!e->empty().full()) continue;
     const int64_t room = budget_.room() + static_cast<int64_t>(slots_.spare().count);

@@ -43,9 +43,9 @@ bool Pager::demand_load(Extent& e, unsigned i, uint16_t offset) {
       stride = nullptr;
       const bool beside = (i > 0 && e.resident.test(i - 1)) || s.hits > 0;
       neighbours_.missed(beside, e.resident.test((i + kPagesPerExtent / 2) % kPagesPerExtent));
-      const unsigned window = neighbours_.window_of_miss();
-      first = static_cast<unsigned>(align_down(i, window));
-      last = first + window;
+      const PageRun around = block_of(i, neighbours_.window_of_miss());
+      first = around.first;
+      last = around.end();
     }
   }
   if (scan)
@@ -152,8 +152,7 @@ bool Pager::load_gaps(Extent& e, const PageSet& pages) {
 // used, nor can it go before all of its extent does. One page, the sample, stays away. False when there is nothing to
 // copy.
 bool Pager::load_neighbours(Extent& e, const PageSet& pages, unsigned i) {
-  const unsigned block = static_cast<unsigned>(align_down(i, kPagesPerBlock));
-  PageSet beside = pages & PageSet::of({block, kPagesPerBlock});
+  PageSet beside = pages & PageSet::of(block_of(i));
   beside.remove(e.fenced);  // what is protected could not leave again
   take_samples(e, beside, i);
   beside.clear(i);
@@ -190,11 +189,10 @@ void Pager::take_samples(Extent& e, const PageSet& pages, unsigned i) {
   PageSet beside = pages;
   beside.clear(i);
   e.sample.remove(pages);
-  const unsigned group = neighbours_.group();
   for (unsigned at = beside.next(0); at < kPagesPerExtent;) {
-    const unsigned first = static_cast<unsigned>(align_down(at, group));
-    take_sample(e, beside & PageSet::of({first, group}), i, neighbours_);
-    at = beside.next(first + group);
+    const PageRun group = block_of(at, neighbours_.group());
+    take_sample(e, beside & PageSet::of(group), i, neighbours_);
+    at = beside.next(group.end());
   }
 }
 
@@ -251,8 +249,7 @@ bool Pager::worth_whole(const Extent& e, const PageSet& pages) const {
 }
 
 bool Pager::take_load_slot(Extent& e, const PageSet& pages) {
-  bool zeros = false;
-  if (worth_whole(e, pages) && make_whole_slot(e, &zeros)) return true;
+  if (worth_whole(e, pages) && make_whole_slot(e) != WholeSlot::kNone) return true;
   e.slot = slots_.take_for_load(pages);
   // All in use: what waits longest out of sight gives its slot up.
   for (Extent* oldest : {ready_.front(), limbo_.front()}) {

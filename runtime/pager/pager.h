@@ -233,7 +233,8 @@ class Pager {
   unsigned fill(Extent& e, unsigned i, PageRun run);
   bool grant_whole(Extent& e);
   void grant_ahead(Address from, bool up);
-  bool make_whole_slot(Extent& e, bool* zeros);
+  enum class WholeSlot { kNone, kUsed, kZeros };  // with what earlier pages left, or cleared
+  WholeSlot make_whole_slot(Extent& e);
 
   // shared.cc
   bool own(Extent& e, unsigned i);

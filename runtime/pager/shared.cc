@@ -19,8 +19,7 @@ constexpr uint8_t kMostLooks = 6;
 // How many pages become private with a write: the more often it happens in an extent the more.
 PageRun block_to_own(unsigned i, unsigned breaks) {
   constexpr unsigned kFirst = 8;
-  const unsigned pages = kFirst << (breaks < 2 ? 2 * breaks : 4);
-  return {static_cast<unsigned>(align_down(i, pages)), pages};
+  return block_of(i, kFirst << (breaks < 2 ? 2 * breaks : 4));
 }
 
 }  // namespace

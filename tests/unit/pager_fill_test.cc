@@ -8,29 +8,23 @@ namespace {
 
 using Op = FakePages::Op;
 
-class PagerFillTest : public testing::Test {
+class PagerFillTest : public testing::TestWithParam<Tier> {
  protected:
   uint64_t faults() const { return w.control->counters.faults.load(); }
   void walk_down(AddressRange range) {
     for (uint64_t i = range.pages().count; i-- > 0;) w.write(page(range, i), 1 + i);
   }
 
-  PagerWorld w{{.budget = {8192}}};  // nothing has to go
+  PagerWorld w{{.tier = GetParam(), .budget = {8192}}};  // nothing has to go
 };
 
-TEST_F(PagerFillTest, NeverTouchedPagesAreZerosAndWalksGetHugePages) {
-  const AddressRange a = w.add({1024});
-  for (uint64_t i = 0; i < 1024; ++i) w.expect(page(a, i), 0);
-  EXPECT_TRUE(w.extent(a.begin).huge);
-  EXPECT_LT(faults(), 32u);
-  // A touch in the middle of nowhere takes a block at most.
-  const AddressRange b = w.add({1024});
-  w.expect(page(b, 700), 0);
-  EXPECT_LE(w.k.pages.resident(b).count, kPagesPerBlock);
-}
+INSTANTIATE_TEST_SUITE_P(Tiers, PagerFillTest, testing::Values(Tier::kDisk, Tier::kMemory, Tier::kCalls),
+                         [](const auto& tier) {
+                           return tier.param == Tier::kDisk ? "disk" : tier.param == Tier::kMemory ? "memory" : "calls";
+                         });
 
 // As memmove() fills a large object from its end.
-TEST_F(PagerFillTest, WalksDownwardsGetHugePages) {
+TEST_P(PagerFillTest, WalksDownwardsGetHugePages) {
   const AddressRange a = w.add({1537});
   walk_down(a);
   EXPECT_LT(faults(), 8u);
@@ -40,7 +34,7 @@ TEST_F(PagerFillTest, WalksDownwardsGetHugePages) {
 }
 
 // Where no huge page fits: half extents, which others have the rest of.
-TEST_F(PagerFillTest, WalksThroughPartsOfExtentsGetMoreWithEachFault) {
+TEST_P(PagerFillTest, WalksThroughPartsOfExtentsGetMoreWithEachFault) {
   const AddressRange up = w.add({256}, 256), down = w.add({256});
   w.write_all(up, 1);
   EXPECT_LT(faults(), 24u);
@@ -52,7 +46,7 @@ TEST_F(PagerFillTest, WalksThroughPartsOfExtentsGetMoreWithEachFault) {
 }
 
 // A page that is there already ends what is given with another, above it and below.
-TEST_F(PagerFillTest, WhatIsThereIsLeftAlone) {
+TEST_P(PagerFillTest, WhatIsThereIsLeftAlone) {
   const AddressRange a = w.add({256});
   w.write(page(a, 100), 7);
   w.write(page(a, 200), 8);
@@ -65,7 +59,7 @@ TEST_F(PagerFillTest, WhatIsThereIsLeftAlone) {
 }
 
 // Guard pages, or what was reserved and not committed: it could not leave again.
-TEST_F(PagerFillTest, WhatIsProtectedIsNotFilled) {
+TEST_P(PagerFillTest, WhatIsProtectedIsNotFilled) {
   const AddressRange a = w.add({512});
   const AddressRange below = {a.begin, page(a, 100)}, above = {page(a, 400), a.end};
   w.protect(below, FakePages::Access::kNone);
@@ -78,7 +72,7 @@ TEST_F(PagerFillTest, WhatIsProtectedIsNotFilled) {
 }
 
 // The kernel stops in the middle of a piece: what it left is not charged, and the thread still gets its page.
-TEST_F(PagerFillTest, WhatTheKernelRefusesIsAskedForAgain) {
+TEST_P(PagerFillTest, WhatTheKernelRefusesIsAskedForAgain) {
   const AddressRange a = w.add({256});
   int refused = 0;
   w.k.pages.script = [&](Op op, Address at) {

@@ -81,6 +81,17 @@ TEST_P(PagerTest, ZeroPagesAreForgotten) {
   EXPECT_EQ(w.counters().loaded_bytes.load(), loaded);
 }
 
+TEST_P(PagerTest, NeverTouchedPagesAreZerosAndWalksGetHugePages) {
+  const AddressRange a = w.add({1024});
+  for (uint64_t i = 0; i < 1024; ++i) w.expect(page(a, i), 0);
+  EXPECT_TRUE(w.extent(a.begin).huge);
+  EXPECT_LT(w.counters().faults.load(), 32u);
+  // A touch in the middle of nowhere takes a block at most.
+  const AddressRange b = w.add({1024});
+  w.expect(page(b, 700), 0);
+  EXPECT_LE(w.k.pages.resident(b).count, kPagesPerBlock);
+}
+
 TEST_P(PagerTest, ATouchInLimboBringsThePageBack) {
   const AddressRange a = w.add({1536});
   w.write_all(a, 1);
