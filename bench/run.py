@@ -56,7 +56,7 @@ def main():
                "own": pressure.own, "pause": freezing.pause, "cold": freezing.cold, "delta": freezing.delta,
                "delta-memory": freezing.delta_memory, "clones": freezing.clones, "rds": freezing.rds,
                "rds-gzip": freezing.rds_gzip, "resident": freezing.resident, "phase": freezing.phase,
-               "plain": freezing.plain, "stock": freezing.stock}
+               "phase-r": freezing.phase_r, "plain": freezing.plain, "stock": freezing.stock}
     if a.list:
         print("\n".join(benches))
         return 0

@@ -1,8 +1,13 @@
 // Having CRIU restore a process tree: see criu.h.
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <optional>
 #include <thread>
@@ -26,6 +31,10 @@ constexpr char kLog[] = "restore.log";
 // CRIU and its helpers get PIDs like everybody: one that the job needs, now and then.
 constexpr int kTries = 3;
 
+// So often CRIU is looked after while it restores; and so long a process may have ended before that is taken for the
+// end of the restore. CRIU is still at work for a moment when it has let a job go, whose processes end as they like.
+constexpr std::chrono::milliseconds kDeathLook{250}, kDeathPatience{3000};
+
 // What has ended waits for its parent to look at it, which takes init a moment.
 constexpr std::chrono::milliseconds kZombiePatience{2000}, kZombieLook{5};
 
@@ -39,6 +48,37 @@ std::optional<int> id_in_use(const std::vector<StoredProcess>& processes) {
         std::this_thread::sleep_for(kZombieLook);
       }
   return std::nullopt;
+}
+
+struct CriuEnd {
+  int status = 0;             // as of waitpid(2)
+  std::optional<int> missed;  // a process of the job that had ended, for which CRIU would have waited for ever
+};
+
+// Nobody tells CRIU of the end of a process that is killed late in a restore (its parent, which would, has all signals
+// blocked by then), and all the others wait for it: then CRIU is killed.
+CriuEnd wait_for_criu(pid_t criu, const RestoreRequest& request, const std::vector<StoredProcess>& processes) {
+  const tools::Fd end(static_cast<int>(syscall(SYS_pidfd_open, criu, 0)));
+  if (!end.valid()) throw Failure(fmt::format("cannot watch CRIU: {}", tools::error_text(errno)));
+  auto well = std::chrono::steady_clock::now();
+  CriuEnd out;
+  for (;;) {
+    pollfd one = {end.get(), POLLIN, 0};
+    if (poll(&one, 1, static_cast<int>(kDeathLook.count())) > 0) break;
+    const auto now = std::chrono::steady_clock::now();
+    const auto ended = std::find_if(processes.begin(), processes.end(), [&](const StoredProcess& process) {
+      return process_state(process.pid) == 'Z' && lived_when_stored(request.images, process.pid);
+    });
+    if (ended == processes.end()) {
+      well = now;
+    } else if (now - well > kDeathPatience) {
+      out.missed = ended->pid;
+      kill(criu, SIGKILL);
+      break;
+    }
+  }
+  out.status = wait_for_end(criu);
+  return out;
 }
 
 bool waits_before_it_runs(const RestoreRequest& request) { return !request.paged.empty() || request.before_it_runs; }
@@ -115,7 +155,7 @@ Restored restore(const RestoreRequest& request) {
     WorkFolder work;
     const CriuStart start = restore_start(request, work.path());
     failure_point("start criu");
-    const int status = wait_for_end(start_criu(start));
+    const auto [status, missed] = wait_for_criu(start_criu(start), request, processes);
     failure_point("criu ended");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
       if (waits_before_it_runs(request)) let_run(request, processes);
@@ -125,6 +165,12 @@ Restored restore(const RestoreRequest& request) {
       return {processes[0].pid, {numbers[0], numbers[1], numbers[2]}};
     }
     guard.end_half_restored();
+    if (missed)
+      throw Failure(
+          fmt::format("cannot restore: process {} of the job was killed meanwhile, perhaps for want of memory (see: "
+                      "dmesg); nothing "
+                      "is left of the job, so try again",
+                      *missed));
     if (WIFSIGNALED(status))
       throw Failure(fmt::format("cannot restore: CRIU was killed (signal {}); nothing is left of the job, so try again",
                                 WTERMSIG(status)));

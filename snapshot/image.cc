@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "tools/console.h"
@@ -29,7 +30,7 @@ constexpr unsigned kName = 6, kSize = 8, kMode = 10, kBuildId = 11, kChecksum = 
                    kChecksumParameter = 14;  // of reg_file_entry
 }  // namespace field
 
-constexpr uint64_t kAlive = 1;  // of the states that CRIU stores; others have ended or are stopped
+constexpr uint64_t kAlive = 1, kStopped = 3;  // of the states that CRIU stores; in the others it had ended
 
 uint64_t take_varint(std::string_view* bytes) {
   uint64_t value = 0;
@@ -80,6 +81,13 @@ std::string edited(std::string_view regular, const FileEdits& edits) {
       out += part.encoded;
   }
   return out;
+}
+
+std::optional<uint64_t> state_when_stored(const std::string& images, int pid) {
+  const auto core = read_image(fmt::format("{}/core-{}.img", images, pid));
+  const std::string_view none;
+  const ImageMessage entry(core.empty() ? none : core[0]);
+  return ImageMessage(entry.bytes(field::kCoreTask).value_or(none)).number(field::kTaskState);
 }
 
 }  // namespace
@@ -174,11 +182,11 @@ std::vector<StoredProcess> stored_processes(const std::string& images) {
   return out;
 }
 
-bool ran_when_stored(const std::string& images, int pid) {
-  const auto core = read_image(fmt::format("{}/core-{}.img", images, pid));
-  const std::string_view none;
-  const ImageMessage entry(core.empty() ? none : core[0]);
-  return ImageMessage(entry.bytes(field::kCoreTask).value_or(none)).number(field::kTaskState) == kAlive;
+bool ran_when_stored(const std::string& images, int pid) { return state_when_stored(images, pid) == kAlive; }
+
+bool lived_when_stored(const std::string& images, int pid) {
+  const auto state = state_when_stored(images, pid);
+  return state == kAlive || state == kStopped;
 }
 
 void write_edited_files(const std::string& images, const FileEdits& edits, const std::string& target) {

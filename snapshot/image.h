@@ -51,6 +51,8 @@ std::vector<StoredProcess> stored_processes(const std::string& images);
 
 // Whether the process `pid` ran when it was stored: it had not ended and was not stopped. Failure as read_image.
 bool ran_when_stored(const std::string& images, int pid);
+// Whether it had not ended. Failure as read_image.
+bool lived_when_stored(const std::string& images, int pid);
 
 // What is to be otherwise in a copy of files.img.
 struct FileEdits {

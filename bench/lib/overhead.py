@@ -15,6 +15,7 @@ import machine
 from figures import Figure, paired, unavailable
 
 BUDGET = 12 << 30  # no program below comes near it
+AT_HAND_MIB = 1536  # what the largest of them touches, given by the host beforehand
 
 R_SCRIPT = """set.seed(1); m <- matrix(rnorm(1e6), 1000); s <- svd(crossprod(m))$d
 words <- paste0('gene', sample(1e5, 1e6, TRUE)); t <- sort(table(words), decreasing = TRUE)
@@ -52,7 +53,8 @@ class Overhead:
         walls = {"bare": [], "ebb": []}
         for i in range(pairs):
             for arm in ("bare", "ebb") if i % 2 == 0 else ("ebb", "bare"):
-                walls[arm].append(self._once(arm, command, **how)["wall_s"])
+                with machine.memory_at_hand(AT_HAND_MIB):
+                    walls[arm].append(self._once(arm, command, **how)["wall_s"])
         return walls
 
     # --- real programs ------------------------------------------------------------------------------------------------

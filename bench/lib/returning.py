@@ -31,6 +31,30 @@ for line in sys.stdin:
     del c, d, e
 """
 
+# Six kinds of cells with markers of their own; the next phase is Seurat's way from counts to clusters. The answer as above.
+R_PHASES = """
+suppressPackageStartupMessages({ library(Matrix); library(Seurat) })
+set.seed(1)
+cells <- as.integer(commandArgs(TRUE)[1])
+genes <- function(n, density, mean) rsparsematrix(n, cells, density, rand.x = function(k) rpois(k, mean) + 1)
+counts <- do.call(cbind, lapply(1:6, function(kind) rbind(genes(19400, 0.06, 1), do.call(rbind, lapply(1:6, function(other)
+  genes(100, if (other == kind) 0.5 else 0.05, if (other == kind) 6 else 1))))))
+dimnames(counts) <- list(paste0("g", seq_len(nrow(counts))), paste0("c", seq_len(ncol(counts))))
+object <- CreateSeuratObject(counts)
+rm(counts)
+invisible(gc())
+cat("ready\n")
+input <- file("stdin", "r")
+while (length(line <- readLines(input, n = 1)) > 0) {
+  start <- proc.time()[["elapsed"]]
+  done <- FindVariableFeatures(NormalizeData(object, verbose = FALSE), verbose = FALSE)
+  done <- RunPCA(ScaleData(done, verbose = FALSE), npcs = 20, verbose = FALSE)
+  done <- FindClusters(FindNeighbors(done, dims = 1:20, verbose = FALSE), verbose = FALSE)
+  answer <- digest::digest(list(Embeddings(done, "pca"), as.character(Idents(done))), algo = "xxhash64")
+  cat(answer, proc.time()[["elapsed"]] - start, "\n")
+}
+"""
+
 # Memory of MIB that nobody manages; answers every line.
 PLAIN = """
 import sys
@@ -94,18 +118,30 @@ class Returning(Freezing):
 
     # --- the next phase -----------------------------------------------------------------------------------------------------
     def phase(self):
-        """The next phase of a job that came back from a snapshot, against the same of one that was never frozen; in turn."""
+        """NumPy: seconds long, and it begins by reading all that came back."""
         side = 4000 if self.runs < 20 else 8000
-        mib = (side * side * 8 * 7 >> 20) + 512
+        yield self._next_phase(f"NumPy, two matrices of {side * side * 8 >> 20} MiB", [PYTHON, "-c", PHASES, str(side)],
+                               (side * side * 8 * 7 >> 20) + 512)
+
+    def phase_r(self):
+        """R: what a Seurat session does next once its counts are loaded."""
+        cells = 500 if self.runs < 20 else 2500
+        script = os.path.join(self.folder, "phases.R")
+        with open(script, "w", encoding="ascii") as out:
+            out.write(R_PHASES)
+        yield self._next_phase(f"Seurat from counts to clusters, {6 * cells} cells", ["Rscript", script, str(cells)], 4096)
+
+    def _next_phase(self, what, command, mib):
+        """The next phase of a job that came back from a snapshot, against the same of one that was never frozen; in turn."""
         never, back = [], []
         for _ in range(self.pairs):
-            job = self._job([PYTHON, "-c", PHASES, str(side)], mib, "phase")
+            job = self._job(command, mib, "phase")
             self._wait_until_clean(job)
             with memory_at_hand(mib):
                 answer, seconds = self._ask(job, "phase").split()
             never.append(float(seconds))
             self._end(job)
-            job = self._job([PYTHON, "-c", PHASES, str(side)], mib, "phase")
+            job = self._job(command, mib, "phase")
             self._wait_until_clean(job)
             self._snapshot("phase", "phase", "--wait", "persisted")
             job.wait()
@@ -119,10 +155,10 @@ class Returning(Freezing):
             subprocess.run([self.ebb, "snapshots", "rm", "phase"], check=True)
         ratios = [b / n for b, n in zip(back, never)]
         ratio = statistics.median(ratios)
-        yield Figure("the next phase after a restore, against a job that was never frozen", "ebb restore",
-                     {"never frozen": statistics.median(never), "restored": statistics.median(back)}, "s", ratio,
-                     "at most 3 % slower", ratio <= 1.03, f"NumPy, {self.pairs} pairs, {min(ratios):.2f} to {max(ratios):.2f}; page "
-                     "cache warm")
+        return Figure("the next phase after a restore, against a job that was never frozen", f"ebb restore ({what})",
+                      {"never frozen": statistics.median(never), "restored": statistics.median(back)}, "s", ratio,
+                      "at most 3 % slower", ratio <= 1.03, f"{self.pairs} pairs, {min(ratios):.2f} to {max(ratios):.2f}; page cache "
+                      "warm")
 
     # --- stock CRIU ---------------------------------------------------------------------------------------------------------
     def _criu(self):

@@ -170,6 +170,39 @@ def restore_and_kill(tag, kind, patience):
     return front.returncode
 
 
+def restore_killed_late():
+    """A process of the job is killed when its parent cannot hear of it any more: CRIU would wait for ever."""
+    family = Family()
+    family.job.freeze("late", name=family.name)
+    pids, missed, killed = pids_of("late"), 0, 0
+    for _ in range(40):
+        front = subprocess.Popen([EBB, "restore", "late"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 text=True)
+        while front.poll() is None and not (blocks_all_signals(pids[0]) and parent_of(pids[-1]) == pids[0]):
+            pass
+        if parent_of(pids[-1]) == pids[0]:
+            kill(pids[-1])
+            killed += 1
+        _, errors = front.communicate()
+        if "was killed meanwhile" in errors:
+            check_equal((front.returncode, errors.count("\n")), (125, 1), errors)
+            missed += 1
+        if missed:
+            break
+    print(f"{missed} of {killed} ends of which CRIU was not told")
+    check(missed > 0, "no process was killed late enough")
+    check_equal(restore_once("late"), (0, family.expected, ""), "the family, restored in the end")
+
+
+def blocks_all_signals(pid):
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            blocked = next(int(line.split()[1], 16) for line in file if line.startswith("SigBlk:"))
+    except (OSError, StopIteration):
+        return False
+    return blocked >> 32 == 0xffffffff
+
+
 def kill(pid):
     try:
         os.kill(pid, signal.SIGKILL)
@@ -235,5 +268,5 @@ def criu_killed():
 
 
 job.require_criu()
-CASES = [left_running, ending, restoring, restore_killed, criu_killed]
+CASES = [left_running, ending, restoring, restore_killed, restore_killed_late, criu_killed]
 job.run_all(CASES, 170 + 20 * ROUNDS)
