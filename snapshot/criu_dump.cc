@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <optional>
 
 #include "snapshot/criu.h"
@@ -24,6 +25,7 @@
 #include "snapshot/process_tree.h"
 #include "snapshot/space.h"
 #include "tools/console.h"
+#include "tools/system_files.h"
 
 namespace ebb::snapshot {
 namespace {
@@ -63,16 +65,11 @@ class Question {
   }
   const std::string& name() const { return name_; }
 
-  // True when it was asked and waits for the answer; false when `child` ended first.
-  bool wait(pid_t child) {
-    const Fd end(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
-    if (!end.valid()) throw Failure(fmt::format("cannot watch CRIU: {}", error_text(errno)));
+  // Readable when it was asked and waits for the answer.
+  Waited wait(pid_t criu, const std::function<std::optional<pid_t>()>& missed) {
     for (;;) {
-      pollfd both[] = {{socket_.get(), POLLIN, 0}, {end.get(), POLLIN, 0}};
-      if (poll(both, 2, -1) < 0 && errno != EINTR)
-        throw Failure(fmt::format("cannot wait for CRIU: {}", error_text(errno)));
-      if (both[0].revents & POLLIN && accept_ours()) return true;
-      if (both[1].revents & POLLIN) return false;
+      const Waited waited = wait_beside_criu(criu, socket_.get(), missed);
+      if (!waited.readable || accept_ours()) return waited;
     }
   }
   void answer(char word) {
@@ -152,6 +149,17 @@ class Ends {
   std::vector<Fd> ends_;
 };
 
+// One that was killed while CRIU held it. CRIU asks for the end of its first thread, of which the kernel tells only
+// when the ends of the others have been asked for.
+std::optional<pid_t> killed_while_held(pid_t root) {
+  if (process_state(root) == '\0') return std::nullopt;
+  for (const pid_t pid : read_tree(root).pids)
+    if (process_state(pid) == 'Z' &&
+        tools::SystemFiles().field(fmt::format("/proc/{}/status", pid), "TracerPid").value_or("0") != "0")
+      return pid;
+  return std::nullopt;
+}
+
 [[noreturn]] void fail_for_space(const std::string& text, const std::string& images) {
   throw Failure(fmt::format("{}; {}: remove snapshots (ebb snapshots prune) or name another directory (EBB_SNAPSHOTS)",
                             text, free_space(images)));
@@ -190,7 +198,10 @@ DumpStatistics dump(const DumpRequest& request) {
 
   std::exception_ptr refusal;
   std::optional<Ends> ends;
-  if (question.wait(child)) {
+  const auto missed = [&] { return killed_while_held(request.root); };
+  Waited waited = question.wait(child, missed);
+  const bool asked = waited.readable;
+  if (asked) {
     try {
       if (!request.leave_running) ends.emplace(request.root);
       failure_point("frozen");
@@ -200,11 +211,20 @@ DumpStatistics dump(const DumpRequest& request) {
       refusal = std::current_exception();
     }
     question.answer(refusal ? kStop : kGo);
+    // Where CRIU ends the job, all of its processes are as if killed.
+    const bool all_end = !refusal && !request.leave_running;
+    if (!all_end) waited = wait_beside_criu(child, -1, missed);
   }
   failure_point("answered");
   const int status = wait_for_end(child);
   failure_point("criu ended");
   if (refusal) std::rethrow_exception(refusal);
+  if (waited.missed && asked) return {};  // all was stored, and the others go on
+  if (waited.missed)
+    throw Failure(
+        fmt::format("the snapshot is refused and the job goes on: process {} of it was killed meanwhile; try "
+                    "again",
+                    *waited.missed));
   // Where the end of the tree ends its PID namespace, CRIU is killed with it, its work done.
   const bool ended_with_namespace = start.namespaces_of != 0 && ends && ends->over();
   if (WIFSIGNALED(status) && !ended_with_namespace) fail_killed(WTERMSIG(status), request.images);

@@ -3,12 +3,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -28,6 +31,8 @@ using tools::error_text;
 using tools::Failure;
 
 constexpr int kCannotStart = 127;
+// CRIU is still at work for a moment when it has let a job go, whose processes end as they like.
+constexpr std::chrono::milliseconds kLook{250}, kPatience{3000};
 
 std::vector<std::string> clean_environment(const std::vector<std::string>& more) {
   std::vector<std::string> out = more;
@@ -130,6 +135,26 @@ pid_t start_criu(const CriuStart& start) {
   if (!namespaces.empty()) enter_namespaces(namespaces);
   execve(arguments[0], arguments.data(), variables.data());
   give_up(program.c_str());
+}
+
+Waited wait_beside_criu(pid_t criu, int descriptor, const std::function<std::optional<pid_t>()>& missed) {
+  const tools::Fd end(static_cast<int>(syscall(SYS_pidfd_open, criu, 0)));
+  if (!end.valid()) throw Failure(fmt::format("cannot watch CRIU: {}", error_text(errno)));
+  for (auto well = std::chrono::steady_clock::now();;) {
+    pollfd both[] = {{end.get(), POLLIN, 0}, {descriptor, POLLIN, 0}};
+    const int ready = poll(both, 2, static_cast<int>(kLook.count()));
+    if (ready < 0 && errno != EINTR) throw Failure(fmt::format("cannot wait for CRIU: {}", error_text(errno)));
+    if (ready > 0 && both[1].revents & POLLIN) return {true, std::nullopt};
+    if (ready > 0) return {};
+    const auto found = missed();
+    const auto now = std::chrono::steady_clock::now();
+    if (!found) {
+      well = now;
+    } else if (now - well > kPatience) {
+      kill(criu, SIGKILL);
+      return {false, found};
+    }
+  }
 }
 
 std::vector<std::string> common_options(const std::string& action, const std::string& log) {

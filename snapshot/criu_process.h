@@ -2,6 +2,8 @@
 #pragma once
 
 #include <sys/types.h>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,16 @@ struct CriuStart {
 // Starts CRIU as a child of this process and returns its PID, for wait_for_end(). Failure when there is no CRIU or no
 // process.
 pid_t start_criu(const CriuStart& start);
+
+// What ended a wait: CRIU, which is yet to be asked for by wait_for_end(), or a descriptor that can be read.
+struct Waited {
+  bool readable = false;
+  std::optional<pid_t> missed;  // a process of the job, for whose sake CRIU was killed: it would have waited for ever
+};
+// Waits for the end of `criu`, a child, and for `descriptor` unless it is -1. CRIU does not notice each end of a
+// process of the job that somebody kills meanwhile (the kernel, for want of memory), and waits for it: `missed` looks
+// for one, and when it has found some for three seconds, CRIU is killed. Failure when CRIU cannot be watched.
+Waited wait_beside_criu(pid_t criu, int descriptor, const std::function<std::optional<pid_t>()>& missed);
 
 // The options that every dump and restore gets.
 std::vector<std::string> common_options(const std::string& action, const std::string& log);

@@ -1,13 +1,9 @@
 // Having CRIU restore a process tree: see criu.h.
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <filesystem>
 #include <optional>
 #include <thread>
@@ -50,35 +46,11 @@ std::optional<int> id_in_use(const std::vector<StoredProcess>& processes) {
   return std::nullopt;
 }
 
-struct CriuEnd {
-  int status = 0;             // as of waitpid(2)
-  std::optional<int> missed;  // a process of the job that had ended, for which CRIU would have waited for ever
-};
-
-// Nobody tells CRIU of the end of a process that is killed late in a restore (its parent, which would, has all signals
-// blocked by then), and all the others wait for it: then CRIU is killed.
-CriuEnd wait_for_criu(pid_t criu, const RestoreRequest& request, const std::vector<StoredProcess>& processes) {
-  const tools::Fd end(static_cast<int>(syscall(SYS_pidfd_open, criu, 0)));
-  if (!end.valid()) throw Failure(fmt::format("cannot watch CRIU: {}", tools::error_text(errno)));
-  auto well = std::chrono::steady_clock::now();
-  CriuEnd out;
-  for (;;) {
-    pollfd one = {end.get(), POLLIN, 0};
-    if (poll(&one, 1, static_cast<int>(kDeathLook.count())) > 0) break;
-    const auto now = std::chrono::steady_clock::now();
-    const auto ended = std::find_if(processes.begin(), processes.end(), [&](const StoredProcess& process) {
-      return process_state(process.pid) == 'Z' && lived_when_stored(request.images, process.pid);
-    });
-    if (ended == processes.end()) {
-      well = now;
-    } else if (now - well > kDeathPatience) {
-      out.missed = ended->pid;
-      kill(criu, SIGKILL);
-      break;
-    }
-  }
-  out.status = wait_for_end(criu);
-  return out;
+// One that was killed late in the restore: its parent, which would tell CRIU, has all signals blocked by then.
+std::optional<pid_t> killed_unseen(const RestoreRequest& request, const std::vector<StoredProcess>& processes) {
+  for (const auto& process : processes)
+    if (process_state(process.pid) == 'Z' && lived_when_stored(request.images, process.pid)) return process.pid;
+  return std::nullopt;
 }
 
 bool waits_before_it_runs(const RestoreRequest& request) { return !request.paged.empty() || request.before_it_runs; }
@@ -132,7 +104,10 @@ RestoreRequest restore_request(const std::string& images, const JobRecord& job) 
   request.images = images;
   request.tcp_established = job.tcp;
   if (job.paged.empty()) return request;
-  request.paged = job.paged;
+  // One that was killed between the sealing of its heap and its own freeze comes back as one that has ended.
+  for (const auto& process : stored_processes(images))
+    if (std::count(job.paged.begin(), job.paged.end(), process.pid) > 0 && lived_when_stored(images, process.pid))
+      request.paged.push_back(process.pid);
   request.heap = std::filesystem::path(images).parent_path() / "heap";
   request.files.moved_from = job.heap;
   request.files.moved_to = request.heap;
@@ -142,7 +117,8 @@ RestoreRequest restore_request(const std::string& images, const JobRecord& job) 
 Restored restore(const RestoreRequest& request) {
   const auto processes = stored_processes(request.images);
   for (int tries = 1;; ++tries) {
-    RestoreGuard guard(request.images, processes);
+    WorkFolder work;
+    RestoreGuard guard(request.images, processes, work.path());
     const auto id = id_in_use(processes);
     if (id && process_state(*id) == 'Z')
       throw Failure(fmt::format(
@@ -152,10 +128,11 @@ Restored restore(const RestoreRequest& request) {
     if (id)
       throw Failure(fmt::format("PID {} of the job is in use by {}; start a copy with PIDs of its own: ebb clone", *id,
                                 process_name(*id)));
-    WorkFolder work;
     const CriuStart start = restore_start(request, work.path());
     failure_point("start criu");
-    const auto [status, missed] = wait_for_criu(start_criu(start), request, processes);
+    const pid_t criu = start_criu(start);
+    const auto waited = wait_beside_criu(criu, -1, [&] { return killed_unseen(request, processes); });
+    const int status = wait_for_end(criu);
     failure_point("criu ended");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
       if (waits_before_it_runs(request)) let_run(request, processes);
@@ -165,12 +142,12 @@ Restored restore(const RestoreRequest& request) {
       return {processes[0].pid, {numbers[0], numbers[1], numbers[2]}};
     }
     guard.end_half_restored();
-    if (missed)
+    if (waited.missed)
       throw Failure(
           fmt::format("cannot restore: process {} of the job was killed meanwhile, perhaps for want of memory (see: "
                       "dmesg); nothing "
                       "is left of the job, so try again",
-                      *missed));
+                      *waited.missed));
     if (WIFSIGNALED(status))
       throw Failure(fmt::format("cannot restore: CRIU was killed (signal {}); nothing is left of the job, so try again",
                                 WTERMSIG(status)));

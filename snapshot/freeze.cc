@@ -11,6 +11,7 @@
 #include <csignal>
 #include <exception>
 #include <functional>
+#include <thread>
 
 #include "snapshot/failure_point.h"
 #include "snapshot/heap_copy.h"
@@ -35,8 +36,10 @@ void check_same_folder(const PagedProcess& process, const std::string& folder) {
   struct stat ours = {}, theirs = {};
   if (stat(folder.c_str(), &ours) != 0 ||
       stat(fmt::format("/proc/{}/root{}", process.pid, folder).c_str(), &theirs) != 0 || ours.st_dev != theirs.st_dev ||
-      ours.st_ino != theirs.st_ino)
+      ours.st_ino != theirs.st_ino) {
+    if (has_ended(process.pid)) return;
     throw Failure(fmt::format("{} cannot reach {}: give another folder by EBB_SNAPSHOTS", told(process), folder));
+  }
   // It writes there itself, as who it is.
   struct stat own = {};
   if (stat(fmt::format("/proc/{}", process.pid).c_str(), &own) == 0 && own.st_uid != 0 && own.st_uid != ours.st_uid)
@@ -72,11 +75,19 @@ class FirstFailure {
   std::exception_ptr failure_;
 };
 
+// How long a process may take to end once its pager has ended, and how often it is looked at.
+constexpr std::chrono::milliseconds kEndPatience{2000}, kEndLook{1};
+
+// 0: the process has ended.
 pid_t pager_of(const PagedProcess& process) {
-  const pid_t pager = pager_thread(process);
-  if (pager == 0 && process_state(process.pid) != '\0')
-    throw Failure(fmt::format("{} has no pager thread: it ends just now", told(process)));
-  return pager;
+  const auto until = std::chrono::steady_clock::now() + kEndPatience;
+  for (;;) {
+    const pid_t pager = pager_thread(process);
+    if (pager != 0 || has_ended(process.pid)) return pager;
+    if (std::chrono::steady_clock::now() > until)
+      throw Failure(fmt::format("{} has no pager thread, but does not end: try again", told(process)));
+    std::this_thread::sleep_for(kEndLook);
+  }
 }
 
 void take_back_stopped(const std::vector<PagedProcess>& sealed) {

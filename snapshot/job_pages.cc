@@ -85,8 +85,7 @@ void lock(ControlPage* page) {
 }
 
 bool is_gone(const PagedProcess& process) {
-  const char state = process_state(process.pid);
-  return state == '\0' || state == 'Z' || state == 'X' || (process.owned && !process.page->has_owner(process.slot));
+  return has_ended(process.pid) || (process.owned && !process.page->has_owner(process.slot));
 }
 
 // A slot may still have the number of a process that is long gone. One whose pager does not take requests is not for

@@ -120,6 +120,11 @@ std::vector<std::string> stat_words(const std::string& folder) {
   return tools::split(text.substr(std::min(text.rfind(')') + 1, text.size())), ' ');
 }
 
+bool has_ended(pid_t pid) {
+  const char state = process_state(pid);
+  return state == '\0' || state == 'Z' || state == 'X';
+}
+
 int wait_for_end(pid_t child) {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {

@@ -44,6 +44,8 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<
 
 // 'R', 'S', 'T', 'Z' ... of a process or thread as /proc has it; 0 when it does not exist.
 char process_state(pid_t pid);
+// It does not exist, or nothing of it is left but what its parent may ask for.
+bool has_ended(pid_t pid);
 
 // The words of /proc/.../stat behind the name, which may hold blanks; `folder` is that of a process or a thread. Empty
 // when it does not exist.

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <thread>
@@ -46,9 +47,17 @@ Seen look_at(pid_t pid) {
   return {words[kState][0], std::atoi(words[kParent].c_str()), std::strtoull(words[kStarted].c_str(), nullptr, 10)};
 }
 
+// CRIU, or a process that it has made and that is not yet one of the job.
+bool is_criu(pid_t pid, const std::string& work) {
+  const auto command = SystemFiles().read(fmt::format("/proc/{}/cmdline", pid)).value_or("");
+  return command.find('\0' + work + '\0') != std::string::npos;
+}
+
 // What lives of the job: processes with its PIDs that are younger than `since` and children of `above` or of each
-// other, and what is below them. Anybody may have been given one of these PIDs when CRIU could not get it.
-std::set<pid_t> living(const std::vector<StoredProcess>& processes, pid_t above, uint64_t since) {
+// other, and what is below them; and CRIU's own. Anybody may have been given one of these PIDs when CRIU could not get
+// it.
+std::set<pid_t> living(const std::vector<StoredProcess>& processes, const std::string& work, pid_t above,
+                       uint64_t since) {
   std::map<pid_t, Seen> all;
   for (const auto& name : SystemFiles().names("/proc"))
     if (const auto pid = tools::parse_number(name)) {
@@ -59,6 +68,8 @@ std::set<pid_t> living(const std::vector<StoredProcess>& processes, pid_t above,
   std::set<pid_t> out;
   for (const auto& process : processes)
     if (const auto at = all.find(process.pid); at != all.end() && at->second.parent == above) out.insert(process.pid);
+  for (const auto& [pid, seen] : all)
+    if (is_criu(pid, work)) out.insert(pid);
   for (bool grown = true; grown;) {
     grown = false;
     for (const auto& [pid, seen] : all)
@@ -68,8 +79,8 @@ std::set<pid_t> living(const std::vector<StoredProcess>& processes, pid_t above,
 }
 
 // Until there are none: what was about to be made by one that is killed may still appear.
-void end_all(const std::vector<StoredProcess>& processes, pid_t above, uint64_t since) {
-  for (auto left = living(processes, above, since); !left.empty(); left = living(processes, above, since)) {
+void end_all(const std::vector<StoredProcess>& processes, const std::string& work, pid_t above, uint64_t since) {
+  for (auto left = living(processes, work, above, since); !left.empty(); left = living(processes, work, above, since)) {
     for (const pid_t pid : left) kill(pid, SIGKILL);
     std::this_thread::sleep_for(kLook);
   }
@@ -97,8 +108,9 @@ void keep_only(std::vector<int> wanted) {
 
 }  // namespace
 
-RestoreGuard::RestoreGuard(const std::string& images, const std::vector<StoredProcess>& processes)
-    : processes_(processes) {
+RestoreGuard::RestoreGuard(const std::string& images, const std::vector<StoredProcess>& processes,
+                           const std::string& work)
+    : processes_(processes), work_(work) {
   if (getpid() == 1) return;  // with the first process of a namespace all others end
   lock_ = lock_images(images);
   // By the time that this one tells of our end, our children are others', and CRIU is killed.
@@ -130,12 +142,14 @@ RestoreGuard::RestoreGuard(const std::string& images, const std::vector<StoredPr
     if (both[1].revents & POLLIN) break;
     if (both[0].revents & (POLLIN | POLLHUP)) both[0].fd = -1;  // it ends, but not all of it has ended
   }
-  end_all(processes_, getppid(), since);
+  end_all(processes_, work_, getppid(), since);
+  std::error_code ignored;
+  std::filesystem::remove_all(work_, ignored);
   _exit(0);
 }
 
 void RestoreGuard::end_half_restored() {
-  end_all(processes_, getpid(), since_);
+  end_all(processes_, work_, getpid(), since_);
   wait_for_end(processes_.at(0).pid);
 }
 

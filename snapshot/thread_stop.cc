@@ -36,12 +36,8 @@ bool trace(__ptrace_request request, pid_t thread, uintptr_t address, uintptr_t 
 
 uint64_t bit(int signal) { return uint64_t{1} << (signal - 1); }
 
-bool has_ended(pid_t thread) {
-  const char state = process_state(thread);
-  return state == '\0' || state == 'Z' || state == 'X';
-}
-
-// The kernel's own threads for io_uring are listed with the program's, cannot be traced, and run no code of it.
+// The kernel's own threads for io_uring are listed with the program's, but run no code of it. Linux 6.18 lets them be
+// stopped, and then the pager waits for ever for what they write; older kernels refuse.
 bool is_io_worker(pid_t thread) {
   constexpr size_t kFlags = 6;
   constexpr uint64_t kIoWorker = 0x10;
@@ -72,9 +68,10 @@ void ThreadStop::stop(pid_t process, pid_t except) {
 
 // False when there is nothing to stop.
 bool ThreadStop::seize(pid_t process, pid_t thread) {
+  if (is_io_worker(thread)) return false;
   if (!trace(PTRACE_SEIZE, thread, 0, death_ == AtOurDeath::kDie ? PTRACE_O_EXITKILL : 0)) {
     const int error = errno;
-    if (has_ended(thread) || is_io_worker(thread)) return false;
+    if (has_ended(thread)) return false;
     throw Failure(fmt::format("cannot stop thread {} of process {} ({}): {}", thread, process, process_name(process),
                               error_text(error)));
   }

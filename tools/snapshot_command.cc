@@ -197,7 +197,8 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
     auto job = snapshot::record_job(frozen);
     job.tcp = options.tcp;
     job.heap = heap_folder;
-    for (const pid_t pid : pages.pids()) job.paged.push_back(snapshot::namespace_pids(pid).back());
+    for (const pid_t pid : pages.pids())
+      if (const auto pids = snapshot::namespace_pids(pid); !pids.empty()) job.paged.push_back(pids.back());
     snapshot::write_job(images, job);
     const auto files = snapshot::record_files(frozen, heap_folder);
     snapshot::write_files(images, files);

@@ -5,6 +5,7 @@ Whatever is killed, the job goes on with the right contents, or there is a snaps
 nothing of a restore stays behind that would be in the way of the next.
 With ROUNDS: CRIU is killed so many times, at other moments each.
 """
+import hashlib
 import json
 import os
 import signal
@@ -19,6 +20,27 @@ ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 4
 MOST = 100  # steps: more than there are
 
 FAMILY = [PYTHON, "-c", job.FAMILY, "40", "2", "8", "0"]
+
+
+# A parent that answers whatever becomes of its children, which write to what they share with it.
+SIBLINGS = """
+import hashlib, os, sys
+blocks = [bytearray([i % 251]) * (1 << 20) for i in range(60)]
+children = []
+for k in range(3):
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            for block in blocks[k::3]: block[5] = (block[5] + 1) % 256
+        os._exit(0)
+    children.append(pid)
+print(*children, flush=True)
+for line in sys.stdin:
+    for block in blocks[::2]: block[7] = (block[7] + 1) % 256
+    print(hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16], flush=True)
+for pid in children: os.kill(pid, 9)
+for pid in children: os.waitpid(pid, 0)
+"""
 
 
 class Family:
@@ -170,6 +192,54 @@ def restore_and_kill(tag, kind, patience):
     return front.returncode
 
 
+def siblings_answer(asked):
+    blocks = [bytearray([i % 251]) * (1 << 20) for i in range(60)]
+    for block in blocks[::2]:
+        block[7] = (block[7] + asked) % 256
+    return hashlib.sha256(b"".join(hashlib.sha256(block).digest() for block in blocks)).hexdigest()[:16]
+
+
+def child_killed():
+    """One process of the job is killed while a snapshot is taken: it is refused and the job goes on, or it is complete."""
+    codes, expected, rounds = [], [siblings_answer(1), siblings_answer(2)], max(ROUNDS, 12)
+    for round_ in range(rounds):
+        siblings = Job([EBB, "run", "-q", "-d", "48M", "-s", f"file:{ROOT}", "--name", "siblings", "--", PYTHON, "-c", SIBLINGS])
+        children = siblings.process.stdout.readline().split()
+        answers = [siblings.ask("go")]
+        options = ["--leave-running"] if round_ % 2 else []
+        tool = subprocess.Popen([EBB, "snapshot", "siblings", "siblings", "-q", "--replace", *options], stderr=subprocess.PIPE,
+                                text=True)
+        victim = int(children[round_ % 3])
+        sealed = round_ % 4 < 2  # and CRIU is about to come
+        while sealed and tool.poll() is None and has_userfaultfd(victim):
+            pass
+        for _ in range(round_ * (1500 if sealed else 12000) // rounds):
+            if tool.poll() is not None:
+                break
+        kill(victim)
+        _, errors = tool.communicate()
+        codes.append(tool.returncode)
+        check(codes[-1] == 0 or (codes[-1] == 125 and "goes on" in errors), f"round {round_}: {codes[-1]}, {errors!r}")
+        if codes[-1] == 0 and not options:
+            siblings.process.wait()
+        else:
+            answers.append(siblings.ask("go"))
+            check_equal(siblings.end(), 0, f"round {round_}: end")
+        if codes[-1] == 0:
+            back = restored("siblings")
+            answers.append(back.ask("go"))
+            back.end()
+        check_equal(answers, expected[:1] + expected[1:] * (len(answers) - 1), f"round {round_}: answers")
+    print({code: codes.count(code) for code in set(codes)})
+
+
+def has_userfaultfd(pid):
+    try:
+        return any("userfaultfd" in os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return True  # a descriptor was closed meanwhile: look again
+
+
 def restore_killed_late():
     """A process of the job is killed when its parent cannot hear of it any more: CRIU would wait for ever."""
     family = Family()
@@ -268,5 +338,5 @@ def criu_killed():
 
 
 job.require_criu()
-CASES = [left_running, ending, restoring, restore_killed, restore_killed_late, criu_killed]
+CASES = [left_running, ending, restoring, restore_killed, restore_killed_late, criu_killed, child_killed]
 job.run_all(CASES, 170 + 20 * ROUNDS)

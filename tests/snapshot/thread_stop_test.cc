@@ -2,14 +2,17 @@
 #include "snapshot/thread_stop.h"
 
 #include <gtest/gtest.h>
+#include <liburing.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -28,7 +31,8 @@ struct Shared {
   std::atomic<unsigned> ready;
   std::atomic<int> signals, continued;
   std::atomic<bool> end_some;
-  char text[16];  // what the reader read
+  char text[16];               // what the reader read
+  std::atomic<int> from_ring;  // what the kernel's own thread read for the one that is to go on
 };
 
 class ThreadStopTest : public testing::Test {
@@ -41,6 +45,9 @@ class ThreadStopTest : public testing::Test {
     ASSERT_EQ(pipe(ends), 0);
     reading_.reset(ends[0]);
     writing_.reset(ends[1]);
+    ASSERT_EQ(pipe(ends), 0);
+    ring_reading_.reset(ends[0]);
+    ring_writing_.reset(ends[1]);
     child_ = fork();
     ASSERT_GE(child_, 0);
     if (child_ == 0) program();
@@ -64,10 +71,19 @@ class ThreadStopTest : public testing::Test {
   }
 
   Shared* shared_ = nullptr;
-  Fd reading_, writing_;
+  Fd reading_, writing_, ring_reading_, ring_writing_;
   pid_t child_ = -1;
 
  private:
+  // Asked of the kernel for good: a thread of its own waits for it. Without io_uring nobody does.
+  void read_by_ring() {
+    static io_uring ring;
+    if (io_uring_queue_init(4, &ring, 0) != 0) return;
+    io_uring_sqe* const sqe = io_uring_get_sqe(&ring);
+    io_uring_prep_read(sqe, ring_reading_.get(), &shared_->from_ring, sizeof(shared_->from_ring), 0);
+    sqe->flags |= IOSQE_ASYNC;
+    io_uring_submit(&ring);
+  }
   [[noreturn]] void program() {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     static Shared* shared;
@@ -90,7 +106,10 @@ class ThreadStopTest : public testing::Test {
     }).detach();
     for (unsigned i = 0; i < kThreads; ++i)
       std::thread([this, i] {
-        if (i == kThreads - 1) shared_->free_thread = gettid();
+        if (i == kThreads - 1) {
+          shared_->free_thread = gettid();
+          read_by_ring();
+        }
         ++shared_->ready;
         while (i % 5 != 0 || !shared_->end_some) {
           ++shared_->ticks[i];
@@ -109,6 +128,28 @@ TEST_F(ThreadStopTest, AllStandStillButOne) {
   EXPECT_EQ(ticks(0, kThreads - 1), before);
   stop.let_all_go();
   await_ticks(0, kThreads);
+}
+
+bool has_io_worker(pid_t process) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task"))
+    if (process_name(std::stoi(entry.path().filename())).rfind("iou-wrk", 0) == 0) return true;
+  return false;
+}
+
+// The pager waits for what it has the kernel write, while all other threads stand still.
+TEST_F(ThreadStopTest, TheKernelsOwnThreadsGoOn) {
+  if (io_uring ring; io_uring_queue_init(4, &ring, 0) == 0)
+    io_uring_queue_exit(&ring);
+  else
+    GTEST_SKIP() << "no io_uring here";
+  while (!has_io_worker(child_)) std::this_thread::yield();
+  ThreadStop stop;
+  stop.stop(child_, shared_->free_thread);
+  constexpr int kWord = 4711;
+  ASSERT_EQ(write(ring_writing_.get(), &kWord, sizeof kWord), ssize_t{sizeof kWord});
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (shared_->from_ring != kWord && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  EXPECT_EQ(shared_->from_ring, kWord);
 }
 
 TEST_F(ThreadStopTest, ThoseThatEndMeanwhileAreNoConcern) {
