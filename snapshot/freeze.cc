@@ -157,8 +157,13 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
   statistics_.clean_us = microseconds_of([&] { write_ahead(folder, progress); });
   statistics_.hold_us = microseconds_of([&] {
     // Until all hold, they may start processes that are paged, too.
-    for (auto fresh = pages_.processes(); !fresh.empty(); fresh = pages_.find(read_tree(root_).pids))
+    ask_for(Freeze::kHold, pages_.processes(), progress);
+    for (auto fresh = pages_.find(read_tree(root_).pids); !fresh.empty(); fresh = pages_.find(read_tree(root_).pids)) {
+      for (const auto& process : fresh) check_same_folder(process, folder);
+      ask_for(Freeze::kClean, fresh, progress);
+      std::erase_if(fresh, [](const PagedProcess& process) { return has_ended(process.pid); });
       ask_for(Freeze::kHold, fresh, progress);
+    }
   });
   statistics_.stopped = std::chrono::steady_clock::now();
   statistics_.seal_us = microseconds_of([&] {

@@ -2,6 +2,7 @@
 ahead, one that is paged, and one of several processes: managed.py EBB COUNTER."""
 import json
 import os
+import subprocess
 import sys
 
 import job
@@ -102,5 +103,58 @@ def family():
     check_equal(copy.end(), 0, "exit code of the copy")
 
 
+# Holds MIB that differ from line to line; at "fork" it starts a process that holds the same, and both answer from then on.
+STARTER = """
+import hashlib, os, sys
+blocks = [bytearray([i % 251]) * (1 << 20) for i in range(int(sys.argv[1]))]
+child = None
+def digest(): return hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16]
+for line in sys.stdin:
+    if line == "fork\\n":
+        (read, ask), (hear, answer) = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(ask)
+            while os.read(read, 1): os.write(answer, digest().encode())
+            os._exit(0)
+        print("forked", flush=True)
+    else:
+        for block in blocks: block[int(line)] = 255
+        if child: os.write(ask, b"?")
+        print(digest(), os.read(hear, 16).decode() if child else "", flush=True)
+"""
+
+
+def starts_meanwhile():
+    """A process that the job starts while its heap is written ahead becomes part of the snapshot."""
+    mib, met, drafts = 300, 0, os.path.join(ROOT, "snapshots")
+    os.makedirs(drafts, exist_ok=True)
+    for round_ in range(8):
+        parent = Job([EBB, "run", "-q", "-d", f"{mib // 2}M", "-s", f"file:{ROOT}", "--name", "starter", "--", PYTHON, "-c", STARTER,
+                      str(mib)])
+        before = parent.ask("7").strip()
+        tool = subprocess.Popen([EBB, "snapshot", "starter", "starter", "-q", "--replace"], stderr=subprocess.PIPE, text=True)
+        while tool.poll() is None and not any(name.startswith(".draft") for name in os.listdir(drafts)):
+            pass
+        try:
+            forked = parent.ask("fork") == "forked"
+        except BrokenPipeError:
+            forked = False  # it was frozen already
+        _, errors = tool.communicate()
+        check_equal((tool.returncode, errors), (0, ""), f"round {round_}")
+        if tool.returncode != 0:
+            break
+        parent.process.wait()
+        back = restored("starter")
+        if forked:
+            met += 1
+            own, childs = back.ask("9").split()
+            check(own != before and childs == before, f"round {round_}: {before} before, then {own}, and {childs} of the child")
+        back.end()
+        if met == 2:
+            break
+    check(met > 0, "it never started one while its heap was written")
+
+
 job.require_criu()
-job.run_all([fits, ahead, paged, family], 110)
+job.run_all([fits, ahead, paged, family, starts_meanwhile], 110)
