@@ -246,8 +246,9 @@ def restore_killed_late():
     family.job.freeze("late", name=family.name)
     pids, missed, killed = pids_of("late"), 0, 0
     for _ in range(40):
-        front = subprocess.Popen([EBB, "restore", "late"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                 text=True)
+        # Where the moment was missed, the end of its input ends the job.
+        front = subprocess.Popen([EBB, "restore", "late"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
         while front.poll() is None and not (blocks_all_signals(pids[0]) and parent_of(pids[-1]) == pids[0]):
             pass
         if parent_of(pids[-1]) == pids[0]:
