@@ -230,6 +230,7 @@ def child_killed():
             answers.append(back.ask("go"))
             back.end()
         check_equal(answers, expected[:1] + expected[1:] * (len(answers) - 1), f"round {round_}: answers")
+    check(0 in codes, "all were refused")
     print({code: codes.count(code) for code in set(codes)})
 
 
