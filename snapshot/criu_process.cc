@@ -31,7 +31,8 @@ using tools::error_text;
 using tools::Failure;
 
 constexpr int kCannotStart = 127;
-// CRIU is still at work for a moment when it has let a job go, whose processes end as they like.
+// So often CRIU is looked after; and so long a process may have ended before CRIU is taken to have missed it: it is
+// still at work for a moment when it has let a job go, whose processes end as they like.
 constexpr std::chrono::milliseconds kLook{250}, kPatience{3000};
 
 std::vector<std::string> clean_environment(const std::vector<std::string>& more) {

@@ -27,10 +27,6 @@ constexpr char kLog[] = "restore.log";
 // CRIU and its helpers get PIDs like everybody: one that the job needs, now and then.
 constexpr int kTries = 3;
 
-// So often CRIU is looked after while it restores; and so long a process may have ended before that is taken for the
-// end of the restore. CRIU is still at work for a moment when it has let a job go, whose processes end as they like.
-constexpr std::chrono::milliseconds kDeathLook{250}, kDeathPatience{3000};
-
 // What has ended waits for its parent to look at it, which takes init a moment.
 constexpr std::chrono::milliseconds kZombiePatience{2000}, kZombieLook{5};
 

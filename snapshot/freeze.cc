@@ -158,7 +158,7 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
   statistics_.hold_us = microseconds_of([&] {
     // Until all hold, they may start processes that are paged, too.
     ask_for(Freeze::kHold, pages_.processes(), progress);
-    for (auto fresh = pages_.find(read_tree(root_).pids); !fresh.empty(); fresh = pages_.find(read_tree(root_).pids)) {
+    for (auto fresh = started_since(); !fresh.empty(); fresh = started_since()) {
       for (const auto& process : fresh) check_same_folder(process, folder);
       ask_for(Freeze::kClean, fresh, progress);
       std::erase_if(fresh, [](const PagedProcess& process) { return has_ended(process.pid); });
@@ -178,6 +178,9 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
   statistics_.free_us = microseconds_of([&] { ask_all(Freeze::kFree, pages_.processes()); });
 }
 
+// Those that are paged and were not when it was last asked; known to `pages_` from now on.
+std::vector<PagedProcess> HeapFreeze::started_since() { return pages_.find(read_tree(root_).pids); }
+
 // Large copies take their time, in which the program writes.
 void HeapFreeze::write_ahead(const std::string& folder, const Progress& progress) {
   constexpr Bytes kLittle{uint64_t{64} << 20};
@@ -190,7 +193,7 @@ void HeapFreeze::write_ahead(const std::string& folder, const Progress& progress
 
 void HeapFreeze::check_all_sealed() {
   if (stages_.empty()) return;
-  const auto fresh = pages_.find(read_tree(root_).pids);
+  const auto fresh = started_since();
   if (!fresh.empty()) throw Failure(fmt::format("{} has begun to be paged meanwhile: try again", told(fresh[0])));
 }
 

@@ -53,6 +53,7 @@ class HeapFreeze {
 
  private:
   enum class Stage { kAsked, kSealed };  // what has to be undone: by kAbort, by kResume
+  std::vector<PagedProcess> started_since();
   void write_ahead(const std::string& folder, const Progress& progress);
   void ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress);
   void ask_all(Freeze step, std::vector<PagedProcess> processes, const std::function<void()>& look = {});

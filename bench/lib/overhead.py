@@ -15,7 +15,7 @@ import machine
 from figures import Figure, paired, unavailable
 
 BUDGET = 12 << 30  # no program below comes near it
-AT_HAND_MIB = 1536  # what the largest of them touches, given by the host beforehand
+AT_HAND_MIB = 1536  # that the host has given, for each run
 
 R_SCRIPT = """set.seed(1); m <- matrix(rnorm(1e6), 1000); s <- svd(crossprod(m))$d
 words <- paste0('gene', sample(1e5, 1e6, TRUE)); t <- sort(table(words), decreasing = TRUE)

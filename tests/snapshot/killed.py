@@ -32,7 +32,6 @@ for k in range(3):
     if pid == 0:
         while True:
             for block in blocks[k::3]: block[5] = (block[5] + 1) % 256
-        os._exit(0)
     children.append(pid)
 print(*children, flush=True)
 for line in sys.stdin:
@@ -171,14 +170,10 @@ def restore_and_kill(tag, kind, patience):
     found = []
     while front.poll() is None and not found:
         found = [pid for pid in criu_child(front.pid) if pid not in pids and name_of(pid) != "ebb"]
-    for _ in range(patience):
-        if front.poll() is not None:
-            break
+    look_on(front, patience)
     while kind == "job" and front.poll() is None and parent_of(pids[-1]) not in (front.pid, *pids):
         pass  # it is to be made yet
-    for _ in range(patience if kind == "job" else 0):
-        if front.poll() is not None:
-            break
+    look_on(front, patience if kind == "job" else 0)
     victims = {"command": [front.pid], "criu": found, "both": [front.pid, *found], "job": pids[-1:]}[kind]
     for pid in victims:
         if pid == front.pid or parent_of(pid) in (front.pid, *pids):  # else the number may be somebody else's
@@ -190,6 +185,13 @@ def restore_and_kill(tag, kind, patience):
         while state_of(pid) not in ("", "Z"):
             pass
     return front.returncode
+
+
+def look_on(process, looks):
+    """So many looks long, or until it has ended."""
+    for _ in range(looks):
+        if process.poll() is not None:
+            break
 
 
 def siblings_answer(asked):
@@ -213,9 +215,7 @@ def child_killed():
         sealed = round_ % 4 < 2  # and CRIU is about to come
         while sealed and tool.poll() is None and has_userfaultfd(victim):
             pass
-        for _ in range(round_ * (1500 if sealed else 12000) // rounds):
-            if tool.poll() is not None:
-                break
+        look_on(tool, round_ * (1500 if sealed else 12000) // rounds)
         kill(victim)
         _, errors = tool.communicate()
         codes.append(tool.returncode)
@@ -329,9 +329,7 @@ def criu_killed():
         while tool.poll() is None and not children:
             children = criu_child(tool.pid)
         # Later and later: CRIU takes some 100 ms.
-        for _ in range(round_ * 200):
-            if tool.poll() is not None:
-                break
+        look_on(tool, round_ * 200)
         for child in children:
             kill(child)
         tool.communicate()
