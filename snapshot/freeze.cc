@@ -179,7 +179,7 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
 }
 
 // Those that are paged and were not when it was last asked; known to `pages_` from now on.
-std::vector<PagedProcess> HeapFreeze::started_since() { return pages_.find(read_tree(root_).pids); }
+std::vector<PagedProcess> HeapFreeze::started_since() { return pages_.find_below(root_).fresh; }
 
 // Large copies take their time, in which the program writes.
 void HeapFreeze::write_ahead(const std::string& folder, const Progress& progress) {

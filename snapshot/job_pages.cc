@@ -17,7 +17,6 @@
 #include <optional>
 #include <thread>
 
-#include "snapshot/process_tree.h"
 #include "snapshot/space.h"
 #include "tools/console.h"
 #include "tools/system_files.h"
@@ -33,6 +32,9 @@ constexpr char kMemfdLink[] = "/memfd:ebbtide-job";  // how /proc/PID/fd shows a
 constexpr std::chrono::milliseconds kLook{100};
 // What a tool left behind that died: the processes notice by themselves.
 constexpr std::chrono::seconds kRecovery{10};
+// How long processes may take from a fork to a pager of their own, and how often they are looked at.
+constexpr std::chrono::seconds kStartPatience{2};
+constexpr std::chrono::milliseconds kStartLook{1};
 
 const char* word(Freeze step) {
   switch (step) {
@@ -166,6 +168,17 @@ std::vector<PagedProcess> JobPages::find(const std::vector<pid_t>& pids) {
   return found;
 }
 
+JobPages::Found JobPages::find_below(pid_t root) {
+  const auto until = std::chrono::steady_clock::now() + kStartPatience;
+  Found out;
+  for (;;) {
+    out.tree = read_tree(root);
+    for (const auto& process : find(out.tree.pids)) out.fresh.push_back(process);
+    if (!has_pager_files(out.tree, pids()) || std::chrono::steady_clock::now() > until) return out;
+    std::this_thread::sleep_for(kStartLook);
+  }
+}
+
 void JobPages::take(ControlPage* page) {
   if (std::find(locked_.begin(), locked_.end(), page) != locked_.end()) return;
   lock(page);
@@ -212,6 +225,7 @@ void JobPages::post(std::string_view text) {
 }
 
 void ask(const PagedProcess& process, Freeze step) {
+  if (is_gone(process)) return;  // which await() finds out
   JobFreeze& freeze = process.freeze();
   freeze.answer.store(Freeze::kNone, std::memory_order_relaxed);
   freeze.error.store(0, std::memory_order_relaxed);
@@ -241,6 +255,7 @@ Answer await(const PagedProcess& process, Freeze step, const std::function<void(
     if (look) look();
   }
   const int error = freeze.error.load(std::memory_order_relaxed);
+  if (error != 0 && is_gone(process)) return Answer::kGone;  // it was the next owner of its slot who could not
   if (error == ENOSPC || error == EDQUOT)
     throw Failure(
         fmt::format("{} cannot {}: {} ({})", told(process), word(step), error_text(error), full_where(process)));

@@ -13,6 +13,7 @@
 
 #include "job/control.h"
 #include "snapshot/fd.h"
+#include "snapshot/process_tree.h"
 
 namespace ebb::snapshot {
 
@@ -57,6 +58,14 @@ class JobPages {
   // Looks for paged processes among `pids` that are not known yet, and locks their pages. Those that are new. Failure
   // when another tool freezes or restores one of these jobs.
   std::vector<PagedProcess> find(const std::vector<pid_t>& pids);
+  struct Found {
+    ProcessTree tree;
+    std::vector<PagedProcess> fresh;
+  };
+  // The same in the tree below `root`, until no process there has what a pager has but none that would answer, as
+  // between a fork and the start of its pager or between a vfork and its exec. Gives up after 2 s: a program may have a
+  // userfaultfd or an io_uring of its own.
+  Found find_below(pid_t root);
   const std::vector<PagedProcess>& processes() const { return processes_; }
   std::vector<pid_t> pids() const;
   // A process that has ended, or does not run its program any more.
@@ -78,7 +87,7 @@ class JobPages {
   std::string folder_;
 };
 
-// Asks for a step; the answer is to be waited for.
+// Asks for a step; the answer is to be waited for. Of one that is gone nothing is asked: its slot may have a new owner.
 void ask(const PagedProcess& process, Freeze step);
 // Asks for nothing any more, for the next one to find it so.
 void finish(const PagedProcess& process);

@@ -22,6 +22,8 @@ namespace {
 using tools::Failure;
 using tools::SystemFiles;
 
+constexpr char kUserfaultfd[] = "anon_inode:[userfaultfd]", kIoUring[] = "anon_inode:[io_uring]";
+
 std::string link_target(const std::string& path) {
   char target[PATH_MAX];
   const ssize_t n = readlink(path.c_str(), target, sizeof(target));
@@ -187,6 +189,13 @@ std::vector<OutsidePipe> outside_pipes(const ProcessTree& tree) {
   return out;
 }
 
+bool has_pager_files(const ProcessTree& tree, const std::vector<pid_t>& paged) {
+  return std::any_of(tree.descriptors.begin(), tree.descriptors.end(), [&](const OpenDescriptor& held) {
+    const bool of_pagers = held.target == kUserfaultfd || held.target == kIoUring;
+    return of_pagers && std::find(paged.begin(), paged.end(), held.pid) == paged.end();
+  });
+}
+
 std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<pid_t>& paged) {
   struct Kind {
     const char* target;
@@ -194,9 +203,8 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<
     bool ours = false;  // a process that is paged has one
   };
   constexpr Kind kKinds[] = {
-      {"anon_inode:[userfaultfd]", "is a userfaultfd, which no CRIU can store", true},
-      {"anon_inode:[io_uring]",
-       "is an io_uring, which no CRIU can store; end that I/O or turn io_uring off in the program", true},
+      {kUserfaultfd, "is a userfaultfd, which no CRIU can store", true},
+      {kIoUring, "is an io_uring, which no CRIU can store; end that I/O or turn io_uring off in the program", true},
       {"anon_inode:[perf_event]", "is a performance counter, which no CRIU can store"},
       {"anon_inode:bpf", "belongs to BPF, which no CRIU can store here"},
       {"anon_inode:kvm", "belongs to a virtual machine, which no CRIU can store"},

@@ -37,6 +37,9 @@ ProcessTree read_tree(pid_t root);
 // Looks at all processes of the machine that it may look at, but only when a pipe of the tree has a lonely end.
 std::vector<OutsidePipe> outside_pipes(const ProcessTree& tree);
 
+// Whether some process of the tree but those that are `paged` has a userfaultfd or an io_uring, as a pager has.
+bool has_pager_files(const ProcessTree& tree, const std::vector<pid_t>& paged);
+
 // Why CRIU cannot take this tree, in one line that names the descriptor, mapping or process; "" when nothing is known.
 // Established TCP connections are an obstacle unless `tcp` says that they are to be kept. The processes `paged` have a
 // userfaultfd and an io_uring of our own until their heaps are sealed.

@@ -160,11 +160,10 @@ void remove_replaced(snapshot::Draft* draft, const Console& console) {
 Taken freeze(const SnapshotOptions& options, const Console& console, const snapshot::Catalogue& catalogue) {
   const pid_t named = find_job(options.job);
   const pid_t root = options.inside ? job_around(named) : named;
-  const auto tree = snapshot::read_tree(root);
-  check_outside(tree);
+  check_outside(snapshot::read_tree(root));
   snapshot::require_privilege();
   snapshot::JobPages pages;
-  pages.find(tree.pids);
+  const auto tree = pages.find_below(root).tree;
   const bool paged = !pages.processes().empty();
   const std::string obstacle = snapshot::known_obstacle(tree, options.tcp, pages.pids());
   if (!obstacle.empty()) refuse(obstacle);

@@ -156,5 +156,44 @@ def starts_meanwhile():
     check(met > 0, "it never started one while its heap was written")
 
 
+# A thread each that starts programs and processes without a pause. The answer: the hash of the blocks, which change.
+STORM = """
+import hashlib, os, subprocess, sys, threading
+blocks = [bytearray([i % 251]) * (1 << 20) for i in range(60)]
+def programs():
+    while True: subprocess.run(["/bin/true"])
+def processes():
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            blocks[3][9] = 1
+            os._exit(0)
+        os.waitpid(pid, 0)
+if len(sys.argv) > 1:
+    for work in (programs, processes): threading.Thread(target=work, daemon=True).start()
+for line in sys.stdin:
+    for block in blocks[::2]: block[7] = (block[7] + 1) % 256
+    print(hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16], flush=True)
+os._exit(0)
+"""
+
+
+def starts_all_the_time():
+    """No snapshot is refused because it met a process that had begun and was not yet paged."""
+    times = 8
+    program = Job([PYTHON, "-c", STORM])
+    expected = [program.ask("1") for _ in range(times + 2)]
+    program.end()
+    program = Job([EBB, "run", "-q", "-d", "48M", "-s", f"file:{ROOT}", "--name", "storm", "--", PYTHON, "-c", STORM, "starts"])
+    for i in range(times):
+        check_equal(program.ask("1"), expected[i], f"before snapshot {i}")
+        program.freeze("storm", "--leave-running", "--replace", name="storm")
+    check_equal(program.ask("1"), expected[times], "left running")
+    program.freeze("storm", "--replace", name="storm")
+    program = restored("storm")
+    check_equal(program.ask("1"), expected[times + 1], "restored")
+    check_equal(program.end(), 0, "exit code after the restore")
+
+
 job.require_criu()
-job.run_all([fits, ahead, paged, family, starts_meanwhile], 110)
+job.run_all([fits, ahead, paged, family, starts_meanwhile, starts_all_the_time], 110)
