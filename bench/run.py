@@ -82,6 +82,7 @@ def main():
                 figure.load_before = load
                 results.append({"bench": name, **figure.json()})
                 print(figure.row(), flush=True)
+            freezing.clear()
     finally:
         freezing.close()
         with open(a.json, "w", encoding="utf-8") as out:

@@ -32,7 +32,7 @@ std::string ask_criu(const std::vector<std::string>& arguments, int* code) {
   const WorkFolder work;
   CriuStart start;
   start.arguments = arguments;
-  start.output = work.path() + "/output";
+  start.output = work.path() + "/" + kCriuOutput;
   const int status = wait_for_end(start_criu(start));
   *code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return tools::SystemFiles().read(start.output).value_or("");

@@ -165,9 +165,9 @@ std::optional<pid_t> killed_while_held(pid_t root) {
                             text, free_space(images)));
 }
 
-[[noreturn]] void fail(const char* log, const std::string& output, const std::string& images, WorkFolder* work) {
+[[noreturn]] void fail(const std::string& images, WorkFolder* work) {
   try {
-    fail_with_log("the snapshot is refused and the job goes on", log, output, work);
+    fail_with_log("the snapshot is refused and the job goes on", kLog, work);
   } catch (const Failure& failure) {
     const std::string text = failure.what();
     if (text.find(" is full") == std::string::npos) throw;
@@ -188,10 +188,10 @@ std::optional<pid_t> killed_while_held(pid_t root) {
 DumpStatistics dump(const DumpRequest& request) {
   if (namespace_pids(request.root).empty()) throw Failure(fmt::format("no process {}", request.root));
   WorkFolder work;
-  const Fd images_folder = open_folder(request.images), work_folder = open_folder(work.path());
+  const Fd images_folder = open_folder(request.images);
   Question question;
-  CriuStart start = dump_start(request, images_folder, work_folder, question.name());
-  start.output = work.path() + "/criu.out";
+  CriuStart start = dump_start(request, images_folder, work.folder(), question.name());
+  start.output = work.path() + "/" + kCriuOutput;
   failure_point("start criu");
   const pid_t child = start_criu(start);
   failure_point("criu works");
@@ -228,8 +228,7 @@ DumpStatistics dump(const DumpRequest& request) {
   // Where the end of the tree ends its PID namespace, CRIU is killed with it, its work done.
   const bool ended_with_namespace = start.namespaces_of != 0 && ends && ends->over();
   if (WIFSIGNALED(status) && !ended_with_namespace) fail_killed(WTERMSIG(status), request.images);
-  if ((!WIFEXITED(status) || WEXITSTATUS(status) != 0) && !ended_with_namespace)
-    fail(kLog, start.output, request.images, &work);
+  if ((!WIFEXITED(status) || WEXITSTATUS(status) != 0) && !ended_with_namespace) fail(request.images, &work);
   if (ends) ends->wait();
   const auto numbers = read_statistics(work.path() + "/stats-dump", 1, {1, 2, 3, 4, 7});
   return {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};

@@ -96,17 +96,6 @@ std::vector<tools::Fd> open_namespaces(pid_t pid) {
 
 }  // namespace
 
-WorkFolder::WorkFolder() {
-  const char* base = std::getenv("TMPDIR");
-  path_ = fmt::format("{}/ebb-criu.XXXXXX", base && *base == '/' ? base : "/tmp");
-  if (!mkdtemp(path_.data())) throw Failure(fmt::format("cannot make a folder {}: {}", path_, error_text(errno)));
-}
-
-WorkFolder::~WorkFolder() {
-  std::error_code ignored;
-  if (!kept_) std::filesystem::remove_all(path_, ignored);
-}
-
 pid_t start_criu(const CriuStart& start) {
   const std::string program = find_criu();
   if (program.empty()) throw Failure("CRIU is not to be found; see: ebb doctor");
@@ -175,10 +164,10 @@ std::vector<std::string> common_options(const std::string& action, const std::st
   return out;
 }
 
-void fail_with_log(const std::string& what, const std::string& log, const std::string& output, WorkFolder* work) {
+void fail_with_log(const std::string& what, const std::string& log, WorkFolder* work) {
   work->keep();
   const tools::SystemFiles files;
-  const std::string log_path = work->path() + "/" + log;
+  const std::string log_path = work->path() + "/" + log, output = work->path() + "/" + kCriuOutput;
   std::string cause = criu_cause(files.read(log_path).value_or(""));
   std::string shown = log_path;
   if (cause.empty()) {

@@ -1,4 +1,4 @@
-// One run of the command `criu`: its folder for logs, its environment, its descriptors. For criu*.cc only.
+// One run of the command `criu`: its environment, its descriptors. For criu*.cc only.
 #pragma once
 
 #include <sys/types.h>
@@ -7,24 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "snapshot/work_folder.h"
 #include "tools/fd.h"
 
 namespace ebb::snapshot {
 
-// A private folder for CRIU's logs and statistics; removed with the object unless it is kept.
-class WorkFolder {
- public:
-  WorkFolder();  // Failure when none can be made
-  ~WorkFolder();
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
-  const std::string& path() const { return path_; }
-  void keep() { kept_ = true; }
-
- private:
-  std::string path_;
-  bool kept_ = false;
-};
+// The file in CRIU's work folder that gets its standard output and error output.
+inline constexpr char kCriuOutput[] = "criu.out";
 
 struct CriuStart {
   std::vector<std::string> arguments;    // after the word `criu`
@@ -56,8 +45,7 @@ std::vector<std::string> common_options(const std::string& action, const std::st
 
 // Ends with a Failure: `what` ("cannot take a snapshot"), the cause from the log in `work`, and the log's path. Keeps
 // `work`.
-[[noreturn]] void fail_with_log(const std::string& what, const std::string& log, const std::string& output,
-                                WorkFolder* work);
+[[noreturn]] void fail_with_log(const std::string& what, const std::string& log, WorkFolder* work);
 
 // Field `field` of each of `numbers` of the statistics file that CRIU left in `work`; zeros when there is none.
 std::vector<uint64_t> read_statistics(const std::string& file, unsigned field, const std::vector<unsigned>& numbers);

@@ -27,17 +27,17 @@ constexpr char kLog[] = "restore.log";
 // CRIU and its helpers get PIDs like everybody: one that the job needs, now and then.
 constexpr int kTries = 3;
 
-// What has ended waits for its parent to look at it, which takes init a moment.
-constexpr std::chrono::milliseconds kZombiePatience{2000}, kZombieLook{5};
+// What is killed gives its memory back first, and then waits for its parent to look at it, which takes init a moment.
+constexpr std::chrono::milliseconds kEndPatience{2000}, kEndLook{5};
 
 // A PID or thread ID of the job that somebody has now.
 std::optional<int> id_in_use(const std::vector<StoredProcess>& processes) {
-  const auto until = std::chrono::steady_clock::now() + kZombiePatience;
+  const auto until = std::chrono::steady_clock::now() + kEndPatience;
   for (const auto& process : processes)
     for (const int thread : process.threads)
-      while (const char state = process_state(thread)) {
-        if (state != 'Z' || std::chrono::steady_clock::now() > until) return thread;
-        std::this_thread::sleep_for(kZombieLook);
+      while (process_state(thread) != '\0') {
+        if (!is_ending(thread) || std::chrono::steady_clock::now() > until) return thread;
+        std::this_thread::sleep_for(kEndLook);
       }
   return std::nullopt;
 }
@@ -87,7 +87,7 @@ CriuStart restore_start(const RestoreRequest& request, const std::string& work) 
     start.descriptors.push_back(inherited.descriptor);
   }
   start.input = request.terminal;
-  start.output = work + "/criu.out";
+  start.output = work + "/" + kCriuOutput;
   start.ends_with_us = true;
   start.own_session = has_foreign_session(getpid());
   return start;
@@ -148,9 +148,11 @@ Restored restore(const RestoreRequest& request) {
       throw Failure(fmt::format("cannot restore: CRIU was killed (signal {}); nothing is left of the job, so try again",
                                 WTERMSIG(status)));
     try {
-      fail_with_log("cannot restore", kLog, start.output, &work);
+      fail_with_log("cannot restore", kLog, &work);
     } catch (const Failure& failure) {
       if (tries == kTries || std::string(failure.what()).find("in use") == std::string::npos) throw;
+      std::error_code ignored;
+      std::filesystem::remove_all(work.path(), ignored);  // nobody is told of its log
     }
   }
 }

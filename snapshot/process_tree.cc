@@ -127,6 +127,13 @@ bool has_ended(pid_t pid) {
   return state == '\0' || state == 'Z' || state == 'X';
 }
 
+bool is_ending(pid_t pid) {
+  constexpr size_t kFlags = 6;
+  constexpr unsigned long kExiting = 0x4;  // PF_EXITING of the kernel
+  const auto words = stat_words(fmt::format("/proc/{}", pid));
+  return words.size() <= kFlags || (std::strtoul(words[kFlags].c_str(), nullptr, 10) & kExiting) != 0;
+}
+
 int wait_for_end(pid_t child) {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {

@@ -49,6 +49,9 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<
 char process_state(pid_t pid);
 // It does not exist, or nothing of it is left but what its parent may ask for.
 bool has_ended(pid_t pid);
+// It does not exist, or runs nothing of its program any more, though it may have much to give back yet. Of a process or
+// a thread.
+bool is_ending(pid_t pid);
 
 // The words of /proc/.../stat behind the name, which may hold blanks; `folder` is that of a process or a thread. Empty
 // when it does not exist.

@@ -81,6 +81,11 @@ class Freezing:
         self.runs = 5 if quick else 20
         os.environ["EBB_SNAPSHOTS"] = os.path.join(self.folder, "snapshots")
 
+    def clear(self):
+        """The snapshots of 12 GiB of one bench are in the way of the next one's."""
+        for name in os.listdir(self.folder):
+            shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
+
     def close(self):
         shutil.rmtree(self.folder, ignore_errors=True)
 
