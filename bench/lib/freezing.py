@@ -254,10 +254,29 @@ class Freezing:
             for copy in copies:
                 self._ask(copy, "sum", first)
             taken = time.monotonic() - start
+            idle = self._idle_memory(copies)
         for copy in copies:
             self._end(copy)
         yield Figure(f"{count} clones of a heap of {mib >> 10} GiB, all ready", "ebb clone", {"all": taken}, "s", taken,
                      "25 of 4 GiB within 5 s", taken <= 5 if count == 25 else None, "one `ebb clone` each, at once")
+        most, middle = max(idle) / (1 << 20), statistics.median(idle) / (1 << 20)
+        yield Figure("an idle clone's own share of memory", "ebb clone", {"median": middle, "most": most}, "MiB", most,
+                     "at most 40 MiB", most <= 40, f"{count} clones; proportional set size (smaps_rollup) of all its processes and of "
+                     "the command that waits for it, two seconds after the last answer")
+
+    @staticmethod
+    def _idle_memory(copies):
+        """Bytes of each."""
+        time.sleep(2)  # what is done in the background has come to rest
+        out = []
+        for copy in copies:
+            pids = [copy.pid]
+            for pid in pids:
+                with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+                    pids += [int(word) for word in children.read().split()]
+            rollups = [open(f"/proc/{pid}/smaps_rollup", encoding="ascii").read() for pid in pids]
+            out.append(sum(int(line.split()[1]) << 10 for text in rollups for line in text.splitlines() if line.startswith("Pss:")))
+        return out
 
     def rds(self):
         """R: save and load by its own functions, against snapshot and restore to the first answer."""
