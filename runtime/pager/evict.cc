@@ -275,7 +275,7 @@ Extent* Pager::pick_victim() {
   if (scan && (++turn_ % main_share_ || main_.empty()))
     if (Extent* e = pick_from_probation()) return e;
   // Where all are warm, the clock goes round some times.
-  for (uint64_t n = 4 * main_.size() < kLooks ? 4 * main_.size() : kLooks; n; --n) {
+  for (uint64_t n = 4 * main_.size() < kLooks ? 4 * main_.size() : kLooks; n && !main_.empty(); --n) {
     Extent* e = main_.front();
     main_.remove(*e);
     main_.push_back(*e);

@@ -52,6 +52,19 @@ TEST(PagerBugsTest, WhatWasJustGrantedIsNotEvictedBeforeItsThreadRan) {
   EXPECT_TRUE(granted) << "given and taken away 50 times";
 }
 
+// All of the main queue is taken back from the kernel and found to be empty: pick_victim() went on with a queue that
+// had no front any more.
+TEST(PagerBugsTest, AQueueOfWhatWasNeverTouchedComesToItsEnd) {
+  PagerWorld w;
+  w.pager.abandon();  // free-run: all of it counts
+  const AddressRange a = w.add({2048});
+  ASSERT_TRUE(w.pager.open(w.slots, &w.k.io).ok());
+  const AddressRange b = w.add({2048});
+  w.write_all(b, 1);
+  w.expect_all(b, 1);
+  w.expect_all(a, 0);
+}
+
 // lost_page() marks the page as locked by the program; giving its contents back does not end that.
 TEST(PagerBugsTest, ALostPageThatIsGivenBackIsAnOrdinaryPageAgain) {
   PagerWorld w;
