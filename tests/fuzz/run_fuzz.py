@@ -1,6 +1,6 @@
 """Runs model_fuzz under the library until the job has moved enough pages, over as many seeds as that takes.
 
-    run_fuzz.py --library LIB --slow FOLDER --migrations N [--seed N] [--dram 64M] [--mib 256] [--clean-ahead] FUZZ
+    run_fuzz.py --library LIB --slow FOLDER --migrations N [--seed N] [--dram 64M] [--mib 256] [--each N] [--clean-ahead] FUZZ
 
 The first seed is printed before anything starts: a failure is run again with --seed.
 """
@@ -30,6 +30,7 @@ def main():
     parser.add_argument("--dram", default="64M")
     parser.add_argument("--mib", default="256")
     parser.add_argument("--threads", default="3")
+    parser.add_argument("--each", type=int, help="page migrations after which the next process begins, with the next seed")
     parser.add_argument("--clean-ahead", action="store_true")
     parser.add_argument("fuzz")
     args = parser.parse_args()
@@ -39,7 +40,7 @@ def main():
         folder = tempfile.mkdtemp(prefix="ebb-fuzz-", dir=args.slow)
         page = JobPage(parse_size(args.dram), args.clean_ahead)
         command = [args.fuzz, "--seed", str(seed), "--threads", args.threads, "--mib", args.mib, "--seconds",
-                   str(SECONDS_EACH), "--until-migrations", str(args.migrations - total)]
+                   str(SECONDS_EACH), "--until-migrations", str(min(args.each or args.migrations, args.migrations - total))]
         print(f"seed {seed}", flush=True)
         child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True,
                                  env=page.environment(os.path.abspath(args.library), f"file:{folder}"))
