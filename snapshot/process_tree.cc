@@ -22,7 +22,28 @@ namespace {
 using tools::Failure;
 using tools::SystemFiles;
 
-constexpr char kUserfaultfd[] = "anon_inode:[userfaultfd]", kIoUring[] = "anon_inode:[io_uring]";
+// Descriptors that no CRIU can store.
+struct Obstacle {
+  const char* target;
+  const char* reason;
+  bool of_pagers = false;  // a process that is paged has one
+};
+constexpr Obstacle kObstacles[] = {
+    {"anon_inode:[userfaultfd]", "is a userfaultfd, which no CRIU can store", true},
+    {"anon_inode:[io_uring]",
+     "is an io_uring, which no CRIU can store; end that I/O or turn io_uring off in the program", true},
+    {"anon_inode:[perf_event]", "is a performance counter, which no CRIU can store"},
+    {"anon_inode:bpf", "belongs to BPF, which no CRIU can store here"},
+    {"anon_inode:kvm", "belongs to a virtual machine, which no CRIU can store"},
+};
+
+// nullptr: none. What the pagers of the processes `paged` have is none.
+const Obstacle* obstacle_of(const OpenDescriptor& held, const std::vector<pid_t>& paged) {
+  const bool is_paged = std::find(paged.begin(), paged.end(), held.pid) != paged.end();
+  for (const auto& kind : kObstacles)
+    if (held.target.rfind(kind.target, 0) == 0 && !(kind.of_pagers && is_paged)) return &kind;
+  return nullptr;
+}
 
 std::string link_target(const std::string& path) {
   char target[PATH_MAX];
@@ -198,29 +219,15 @@ std::vector<OutsidePipe> outside_pipes(const ProcessTree& tree) {
 
 bool has_pager_files(const ProcessTree& tree, const std::vector<pid_t>& paged) {
   return std::any_of(tree.descriptors.begin(), tree.descriptors.end(), [&](const OpenDescriptor& held) {
-    const bool of_pagers = held.target == kUserfaultfd || held.target == kIoUring;
-    return of_pagers && std::find(paged.begin(), paged.end(), held.pid) == paged.end();
+    const Obstacle* const found = obstacle_of(held, paged);
+    return found && found->of_pagers;
   });
 }
 
 std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<pid_t>& paged) {
-  struct Kind {
-    const char* target;
-    const char* reason;
-    bool ours = false;  // a process that is paged has one
-  };
-  constexpr Kind kKinds[] = {
-      {kUserfaultfd, "is a userfaultfd, which no CRIU can store", true},
-      {kIoUring, "is an io_uring, which no CRIU can store; end that I/O or turn io_uring off in the program", true},
-      {"anon_inode:[perf_event]", "is a performance counter, which no CRIU can store"},
-      {"anon_inode:bpf", "belongs to BPF, which no CRIU can store here"},
-      {"anon_inode:kvm", "belongs to a virtual machine, which no CRIU can store"},
-  };
   const auto is_paged = [&](pid_t pid) { return std::find(paged.begin(), paged.end(), pid) != paged.end(); };
   for (const auto& held : tree.descriptors)
-    for (const auto& kind : kKinds)
-      if (held.target.rfind(kind.target, 0) == 0 && !(kind.ours && is_paged(held.pid)))
-        return where(held) + " " + kind.reason;
+    if (const Obstacle* const found = obstacle_of(held, paged)) return where(held) + " " + found->reason;
   // The list takes the kernel milliseconds, with the job stopped, however few connections there are.
   const bool sockets = std::any_of(tree.descriptors.begin(), tree.descriptors.end(), is_socket);
   const auto connections = tcp || !sockets ? std::map<std::string, std::string>{} : established_connections(tree.root);

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "snapshot/files.h"
 #include "tools/console.h"
 
 namespace ebb::snapshot {
@@ -29,12 +30,10 @@ Fd open_folder(const std::string& path) {
 }
 
 // Whether this is still what the path leads to: another process may have taken it for one that nobody has.
-bool lock(const Fd& folder, const std::string& path) {
+bool take(const Fd& folder, const std::string& path) {
   while (flock(folder.get(), LOCK_EX) != 0)
     if (errno != EINTR) return true;  // a file system without locks: nobody removes it
-  struct stat ours = {}, there = {};
-  return fstat(folder.get(), &ours) == 0 && lstat(path.c_str(), &there) == 0 && ours.st_dev == there.st_dev &&
-         ours.st_ino == there.st_ino;
+  return is_file_at(AT_FDCWD, path, folder.get());
 }
 
 void remove_abandoned(const std::string& base) {
@@ -44,7 +43,7 @@ void remove_abandoned(const std::string& base) {
     const Fd folder = open_folder(at->path());
     struct stat info = {};
     if (!folder.valid() || fstat(folder.get(), &info) != 0 || info.st_uid != geteuid() ||
-        flock(folder.get(), LOCK_EX | LOCK_NB) != 0)
+        !try_lock(folder.get(), LOCK_EX))
       continue;
     std::error_code left;
     std::filesystem::remove_all(at->path(), left);
@@ -63,7 +62,7 @@ WorkFolder::WorkFolder() {
     folder_ = open_folder(path_);
     if (!folder_.valid() && errno != ENOENT)
       throw tools::Failure(fmt::format("cannot open {}: {}", path_, tools::error_text(errno)));
-  } while (!folder_.valid() || !lock(folder_, path_));
+  } while (!folder_.valid() || !take(folder_, path_));
 }
 
 WorkFolder::~WorkFolder() {
