@@ -155,27 +155,39 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
   pages_.set_folder(folder);
   for (const auto& process : pages_.processes()) check_same_folder(process, folder);
   statistics_.clean_us = microseconds_of([&] { write_ahead(folder, progress); });
+  std::vector<PagedProcess> held;
   statistics_.hold_us = microseconds_of([&] {
     // Until all hold, they may start processes that are paged, too.
-    ask_for(Freeze::kHold, pages_.processes(), progress);
-    for (auto fresh = started_since(); !fresh.empty(); fresh = started_since()) {
-      for (const auto& process : fresh) check_same_folder(process, folder);
-      ask_for(Freeze::kClean, fresh, progress);
-      std::erase_if(fresh, [](const PagedProcess& process) { return has_ended(process.pid); });
-      ask_for(Freeze::kHold, fresh, progress);
-    }
+    held = ask_for(Freeze::kHold, std::vector(pages_.processes()), progress);
+    for (auto fresh = started_since(); !fresh.empty(); fresh = started_since())
+      for (const auto& process : hold(fresh, folder, progress)) held.push_back(process);
   });
   statistics_.stopped = std::chrono::steady_clock::now();
-  statistics_.seal_us = microseconds_of([&] {
+  seal_together(held);
+  // Who was not paged was not held: it may have begun to be, or started processes that are.
+  for (auto fresh = started_since(); !fresh.empty(); fresh = started_since())
+    seal_together(hold(fresh, folder, progress));
+}
+
+std::vector<PagedProcess> HeapFreeze::hold(const std::vector<PagedProcess>& processes, const std::string& folder,
+                                           const Progress& progress) {
+  for (const auto& process : processes) check_same_folder(process, folder);
+  return ask_for(Freeze::kHold, ask_for(Freeze::kClean, processes, progress), progress);
+}
+
+// Processes that hold. Afterwards they run again, but for their mapping calls.
+void HeapFreeze::seal_together(const std::vector<PagedProcess>& processes) {
+  std::vector<PagedProcess> sealed;
+  statistics_.seal_us += microseconds_of([&] {
     failure_point("stop");
-    for (const auto& process : pages_.processes()) stop_threads(process);
+    for (const auto& process : processes) stop_threads(process);
     failure_point("stopped");
-    seal_stopped();
+    sealed = seal_stopped(processes);
     failure_point("let go");
     stop_.let_all_go();
   });
   // CRIU would store it, and wait for its end with the job stopped.
-  statistics_.free_us = microseconds_of([&] { ask_all(Freeze::kFree, pages_.processes()); });
+  statistics_.free_us += microseconds_of([&] { ask_all(Freeze::kFree, sealed); });
 }
 
 // Those that are paged and were not when it was last asked; known to `pages_` from now on.
@@ -186,15 +198,9 @@ void HeapFreeze::write_ahead(const std::string& folder, const Progress& progress
   constexpr Bytes kLittle{uint64_t{64} << 20};
   constexpr unsigned kMostRounds = 4;
   for (unsigned round = 0; round < kMostRounds; ++round) {
-    ask_for(Freeze::kClean, pages_.processes(), progress);
+    ask_for(Freeze::kClean, std::vector(pages_.processes()), progress);
     if (copy_layers(pages_.processes(), folder, progress, &originals_) <= kLittle) break;
   }
-}
-
-void HeapFreeze::check_all_sealed() {
-  if (stages_.empty()) return;
-  const auto fresh = started_since();
-  if (!fresh.empty()) throw Failure(fmt::format("{} has begun to be paged meanwhile: try again", told(fresh[0])));
 }
 
 void HeapFreeze::resume() {
@@ -202,8 +208,9 @@ void HeapFreeze::resume() {
   statistics_.resume_us = microseconds_of([&] { resume_sealed(); });
 }
 
-// Copies of the list: processes that end are dropped from it.
-void HeapFreeze::ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress) {
+// Those that have not ended, which is what all steps return.
+std::vector<PagedProcess> HeapFreeze::ask_for(Freeze step, const std::vector<PagedProcess>& processes,
+                                              const Progress& progress) {
   const auto look = [&] {
     Bytes done{}, todo{};
     for (const auto& process : processes) {
@@ -213,31 +220,37 @@ void HeapFreeze::ask_for(Freeze step, std::vector<PagedProcess> processes, const
     if (progress) progress("write", done, todo);
   };
   for (const auto& process : processes) stages_[process.pid] = Stage::kAsked;
-  ask_all(step, processes, look);
+  return ask_all(step, processes, look);
 }
 
-void HeapFreeze::ask_all(Freeze step, std::vector<PagedProcess> processes, const std::function<void()>& look) {
+std::vector<PagedProcess> HeapFreeze::ask_all(Freeze step, const std::vector<PagedProcess>& processes,
+                                              const std::function<void()>& look) {
   for (const auto& process : processes) {
     failure_point("ask");
     ask(process, step);
   }
   failure_point("await");
+  std::vector<PagedProcess> there;
   for (const auto& process : processes)
-    if (await(process, step, look) == Answer::kGone) drop(process);
+    if (await(process, step, look) == Answer::kGone)
+      drop(process.pid);
+    else
+      there.push_back(process);
+  return there;
 }
 
-void HeapFreeze::drop(const PagedProcess& process) {
-  stages_.erase(process.pid);
-  pages_.forget(process.pid);
+void HeapFreeze::drop(pid_t pid) {
+  stages_.erase(pid);
+  pages_.forget(pid);
 }
 
 void HeapFreeze::stop_threads(const PagedProcess& process) { stop_.stop(process.pid, pager_of(process)); }
 
 // One that fails does not keep the others from answering: each is sealed or is not before anything is undone.
-void HeapFreeze::seal_stopped() {
+std::vector<PagedProcess> HeapFreeze::seal_stopped(const std::vector<PagedProcess>& processes) {
   FirstFailure failure;
-  std::vector<PagedProcess> asked;
-  for (const auto& process : pages_.processes())
+  std::vector<PagedProcess> asked, sealed;
+  for (const auto& process : processes)
     failure.of([&] {
       ask(process, Freeze::kSeal);
       failure_point("sealing");
@@ -245,12 +258,12 @@ void HeapFreeze::seal_stopped() {
     });
   for (const auto& process : asked)
     failure.of([&] {
-      if (await(process, Freeze::kSeal) == Answer::kGone)
-        drop(process);
-      else
-        stages_[process.pid] = Stage::kSealed;
+      if (await(process, Freeze::kSeal) == Answer::kGone) return drop(process.pid);
+      stages_[process.pid] = Stage::kSealed;
+      sealed.push_back(process);
     });
   failure.raise();
+  return sealed;
 }
 
 // While memory is mapped anew, nobody else may run: were the threads let go because we were killed, they would read

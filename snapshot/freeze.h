@@ -40,8 +40,6 @@ class HeapFreeze {
   // Has all heaps sealed with their files in `folder`; the job runs again afterwards, but its mapping calls wait.
   // Failure with the reason: the job goes on as if nothing had been.
   void seal(const std::string& folder, const Progress& progress);
-  // Failure when a process has begun to be paged since.
-  void check_all_sealed();
   // The folder is to be found there from now on.
   void moved_to(const std::string& folder) { pages_.set_folder(folder); }
   // Has all heaps taken back from the folder. Failure with the reason.
@@ -55,11 +53,15 @@ class HeapFreeze {
   enum class Stage { kAsked, kSealed };  // what has to be undone: by kAbort, by kResume
   std::vector<PagedProcess> started_since();
   void write_ahead(const std::string& folder, const Progress& progress);
-  void ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress);
-  void ask_all(Freeze step, std::vector<PagedProcess> processes, const std::function<void()>& look = {});
-  void drop(const PagedProcess& process);
+  std::vector<PagedProcess> ask_for(Freeze step, const std::vector<PagedProcess>& processes, const Progress& progress);
+  std::vector<PagedProcess> ask_all(Freeze step, const std::vector<PagedProcess>& processes,
+                                    const std::function<void()>& look = {});
+  std::vector<PagedProcess> hold(const std::vector<PagedProcess>& processes, const std::string& folder,
+                                 const Progress& progress);
+  void seal_together(const std::vector<PagedProcess>& processes);
+  void drop(pid_t pid);
   void stop_threads(const PagedProcess& process);
-  void seal_stopped();
+  std::vector<PagedProcess> seal_stopped(const std::vector<PagedProcess>& processes);
   void resume_sealed();
   void abort_asked();
 

@@ -138,7 +138,6 @@ void seal(snapshot::HeapFreeze& heaps, const std::string& folder, pid_t root, bo
   try {
     TerminalProgress progress;
     heaps.seal(folder, [&](const char* step, Bytes done, Bytes of) { progress.show(step, done, of); });
-    heaps.check_all_sealed();
   } catch (const Failure& failure) {
     refuse(failure.what());
   }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import job
-from job import EBB, PYTHON, ROOT, Job, check, check_equal, cloned, ebb, remove, restored
+from job import EBB, PYTHON, ROOT, Job, check, check_equal, cloned, ebb, remove, restored, snapshot_stopped_at
 
 ALL = len(sys.argv) > 3
 SMALL = os.path.join(ROOT, "small")  # a tmpfs of MIB
@@ -92,7 +92,8 @@ def copied_ahead(family):
         heap = next(os.path.join(PLACE, name, "heap") for name in os.listdir(PLACE) if name.startswith(".draft-tight"))
         found.extend(os.stat(os.path.join(heap, name)).st_blocks * 512 for name in os.listdir(heap))
 
-    check_equal(snapshot_stopped_at("stop", family.name, look).returncode, 0, "snapshot that is looked at")
+    done = snapshot_stopped_at("stop", family.name, "tight", look, "--leave-running")
+    check_equal(done.returncode, 0, "snapshot that is looked at")
     check(sum(found) >= 40 << 20, f"copied before the stop: {found}")
     family.check("after the snapshot that was looked at")
     check_equal(ebb("snapshots", "rm", "tight").returncode, 0, "rm of the snapshot that was looked at")
@@ -123,21 +124,9 @@ def elsewhere():
     check_equal(names(), [], "after prune")
 
 
-def snapshot_stopped_at(step, name, meanwhile):
-    """Calls `meanwhile` when the tool is at this step."""
-    tool = subprocess.Popen([EBB, "snapshot", name, "tight", "-q", "--leave-running", "--wait", "persisted"],
-                            env={**os.environ, "EBB_TEST_STOP_POINT": step}, stderr=subprocess.PIPE, text=True)
-    stopped = os.waitid(os.P_PID, tool.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    check_equal((stopped.si_code, stopped.si_status), (os.CLD_STOPPED, signal.SIGSTOP), f"the snapshot comes to {step}")
-    meanwhile()
-    tool.send_signal(signal.SIGCONT)
-    error = tool.communicate()[1]
-    return subprocess.CompletedProcess(tool.args, tool.returncode, "", error)
-
-
 def snapshot_filled_at(step, left, name):
     """The file system has so many bytes left from this step of the tool on."""
-    return snapshot_stopped_at(step, name, lambda: fill(left))
+    return snapshot_stopped_at(step, name, "tight", lambda: fill(left), "--leave-running", "--wait", "persisted")
 
 
 def filling(family, stage, left):

@@ -100,6 +100,18 @@ class Job:
         return code
 
 
+def snapshot_stopped_at(step, name, tag, meanwhile, *options):
+    """Calls `meanwhile` when the tool is at this step."""
+    tool = subprocess.Popen([EBB, "snapshot", name, tag, "-q", *options], env={**os.environ, "EBB_TEST_STOP_POINT": step},
+                            stderr=subprocess.PIPE, text=True)
+    stopped = os.waitid(os.P_PID, tool.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    check_equal((stopped.si_code, stopped.si_status), (os.CLD_STOPPED, signal.SIGSTOP), f"the snapshot comes to {step}")
+    meanwhile()
+    tool.send_signal(signal.SIGCONT)
+    error = tool.communicate()[1]
+    return subprocess.CompletedProcess(tool.args, tool.returncode, "", error)
+
+
 # A parent and children that share blocks of 1 MiB since the fork, write to some of them for each line, and answer with a hash
 # of all that each has: FAMILY BLOCKS CHILDREN STEP OWN, where every child has OWN blocks more.
 FAMILY = """

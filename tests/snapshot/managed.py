@@ -2,6 +2,7 @@
 ahead, one that is paged, and one of several processes: managed.py EBB COUNTER."""
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -156,6 +157,59 @@ def starts_meanwhile():
     check(met > 0, "it never started one while its heap was written")
 
 
+# Two processes. The first one gets MIB more with each line, the second one 200 at a signal; the answer: the hashes of both.
+PAIR = """
+import hashlib, os, signal, sys
+blocks = []
+def grow(mib):
+    for i in range(mib): blocks.append(bytes([len(blocks) % 251]) * (1 << 20))
+def digest(): return hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16]
+(read, ask), (hear, answer) = os.pipe(), os.pipe()
+second = os.fork()
+if second == 0:
+    os.close(ask)
+    signal.signal(signal.SIGUSR1, lambda *_: grow(200))
+    os.write(answer, b"r")
+    while os.read(read, 1): os.write(answer, digest().encode())
+    os._exit(0)
+os.read(hear, 1)
+print(second, flush=True)
+for line in sys.stdin:
+    grow(int(line))
+    os.write(ask, b"?")
+    print(digest(), os.read(hear, 16).decode(), flush=True)
+"""
+
+
+def is_paged(pid):
+    return any("userfaultfd" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 100)
+
+
+def paged_late():
+    """A process that begins to be paged when the heaps of the others are sealed already becomes part of the snapshot."""
+    def grow_second():
+        check(not is_paged(second), "the second process is not paged before")
+        os.kill(second, signal.SIGUSR1)
+        while not is_paged(second):
+            pass
+
+    program = Job([PYTHON, "-c", PAIR])
+    second = int(program.process.stdout.readline())
+    program.ask("256")
+    os.kill(second, signal.SIGUSR1)
+    expected = program.ask("0")
+    program.end()
+    program = Job([EBB, "run", "-q", "-d", "160M", "-s", f"file:{ROOT}", "--name", "pair", "--", PYTHON, "-c", PAIR])
+    second = int(program.process.stdout.readline())
+    program.ask("256")
+    done = job.snapshot_stopped_at("let go", "pair", "pair", grow_second)
+    check_equal((done.returncode, done.stderr), (0, ""), "snapshot")
+    program.process.wait()
+    program = restored("pair")
+    check_equal(program.ask("0"), expected, "restored")
+    check_equal(program.end(), 0, "exit code after the restore")
+
+
 # A thread each that starts programs and processes without a pause. The answer: the hash of the blocks, which change.
 STORM = """
 import hashlib, os, subprocess, sys, threading
@@ -196,4 +250,4 @@ def starts_all_the_time():
 
 
 job.require_criu()
-job.run_all([fits, ahead, paged, family, starts_meanwhile, starts_all_the_time], 110)
+job.run_all([fits, ahead, paged, family, starts_meanwhile, paged_late, starts_all_the_time], 110)
