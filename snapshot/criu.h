@@ -53,6 +53,9 @@ struct DumpRequest {
   // Called once all of the tree stands still and the images are complete (not synced). When it throws, the tree goes on
   // as if nothing had been and the exception comes out of dump(). When this process dies, the tree goes on as well.
   std::function<void()> on_frozen;
+  // Called when what kept CRIU from storing the tree passes by itself, as a process that is met while it ends; whether
+  // to try again. What it throws comes out of dump(). May be empty.
+  std::function<bool()> again;
 };
 
 // Stores the tree, which ends unless it is left running. Signals of the terminal do not reach CRIU meanwhile: it would
@@ -90,6 +93,9 @@ struct Restored {
 // Restores the tree with its PIDs in this process's namespaces, session and process group. Failure as dump(), with
 // nothing left of the tree.
 Restored restore(const RestoreRequest& request);
+
+// The words that a process was started with are those of a CRIU that restores for us.
+bool is_restoring_criu(const std::vector<std::string>& words);
 
 // When CRIU runs us as its action script: asks the dumping process (see DumpRequest::on_frozen) and tells CRIU by the
 // exit code. -1 when we were not started by CRIU.

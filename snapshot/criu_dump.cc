@@ -15,10 +15,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <optional>
 
 #include "snapshot/criu.h"
+#include "snapshot/criu_log.h"
 #include "snapshot/criu_process.h"
 #include "snapshot/failure_point.h"
 #include "snapshot/files.h"
@@ -183,10 +185,8 @@ std::optional<pid_t> killed_while_held(pid_t root) {
   throw Failure(text + "; try again");
 }
 
-}  // namespace
-
-DumpStatistics dump(const DumpRequest& request) {
-  if (namespace_pids(request.root).empty()) throw Failure(fmt::format("no process {}", request.root));
+// Nothing: CRIU is to try again.
+std::optional<DumpStatistics> try_to_dump(const DumpRequest& request) {
   WorkFolder work;
   const Fd images_folder = open_folder(request.images);
   Question question;
@@ -219,19 +219,41 @@ DumpStatistics dump(const DumpRequest& request) {
   const int status = wait_for_end(child);
   failure_point("criu ended");
   if (refusal) std::rethrow_exception(refusal);
-  if (waited.missed && asked) return {};  // all was stored, and the others go on
-  if (waited.missed)
+  if (waited.missed && asked) return DumpStatistics{};  // all was stored, and the others go on
+  const auto again = [&] { return !asked && request.again && request.again(); };
+  if (waited.missed) {
+    if (again()) return std::nullopt;
     throw Failure(
         fmt::format("the snapshot is refused and the job goes on: process {} of it was killed meanwhile; try "
                     "again",
                     *waited.missed));
+  }
   // Where the end of the tree ends its PID namespace, CRIU is killed with it, its work done.
   const bool ended_with_namespace = start.namespaces_of != 0 && ends && ends->over();
   if (WIFSIGNALED(status) && !ended_with_namespace) fail_killed(WTERMSIG(status), request.images);
-  if ((!WIFEXITED(status) || WEXITSTATUS(status) != 0) && !ended_with_namespace) fail(request.images, &work);
+  if ((!WIFEXITED(status) || WEXITSTATUS(status) != 0) && !ended_with_namespace) {
+    if (criu_cause_passes(tools::SystemFiles().read(work.path() + "/" + kLog).value_or("")) && again())
+      return std::nullopt;
+    fail(request.images, &work);
+  }
   if (ends) ends->wait();
   const auto numbers = read_statistics(work.path() + "/stats-dump", 1, {1, 2, 3, 4, 7});
-  return {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};
+  return DumpStatistics{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};
+}
+
+// Of processes that are not there at the next try.
+void remove_images(const std::string& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) std::filesystem::remove(entry.path());
+}
+
+}  // namespace
+
+DumpStatistics dump(const DumpRequest& request) {
+  if (namespace_pids(request.root).empty()) throw Failure(fmt::format("no process {}", request.root));
+  for (;;) {
+    if (const auto done = try_to_dump(request)) return *done;
+    remove_images(request.images);
+  }
 }
 
 int action_script() {

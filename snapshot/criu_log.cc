@@ -15,6 +15,7 @@ namespace {
 struct Meaning {
   const char* pattern;
   const char* text;
+  bool passes = false;  // by itself
 };
 
 constexpr Meaning kMeanings[] = {
@@ -28,14 +29,16 @@ constexpr Meaning kMeanings[] = {
     {R"(External socket is used)", "the job has a unix socket whose other end is in a process outside; close it"},
     {R"(Unix socket (\S+) .*without peer)", "unix socket $1 leads to a process outside the job"},
     {R"(unix: .*[Ii]n-flight connection)",
-     "a connection to one of the job's unix sockets is not accepted yet; try again"},
-    {R"(io_uring|Unknown shit .*io_uring)", "the job has an io_uring open, which no CRIU can store"},
+     "a connection to one of the job's unix sockets is not accepted yet; try again", true},
+    {R"(io_uring|Unknown shit .*io_uring)", "the job has an io_uring open, which no CRIU can store", true},
     {R"(Can't splice all pages to pipe)",
      "the job has guard pages that are no mappings of their own (MADV_GUARD_INSTALL), which takes CRIU 4.2 or newer"},
     {R"(Task (\d+) is in unexpected state: 9$|si_pid=(\d+) si_status=9)",
-     "process $1$2 of the job was killed meanwhile; try again"},
-    {R"((fstatat|ptrace).*: No such process)", "a process of the job ended meanwhile; try again"},
-    {R"(userfaultfd)", "the job has a userfaultfd open, which no CRIU can store"},
+     "process $1$2 of the job was killed meanwhile; try again", true},
+    {R"((fstatat|ptrace).*: No such process)", "a process of the job ended meanwhile; try again", true},
+    {R"(Zombies with threads)",
+     "the first thread of a process of the job has ended and others have not, which CRIU cannot store", true},
+    {R"(userfaultfd)", "the job has a userfaultfd open, which no CRIU can store", true},
     {R"(Can't dump file (\d+) of that type \[(\d+)\] \((.*)\))", "descriptor $1 is $3, which CRIU cannot store"},
     {R"(Unsupported (socket|file|map|inode).*)", "CRIU does not know: $0"},
     {R"(Can't handle non-regular mapping on (\d+)'s map (\S+))",
@@ -96,20 +99,29 @@ std::optional<std::string> error_of(const std::string& line) {
   return line.substr(end + 3);
 }
 
-std::string told(const std::smatch& match, const std::string& text) { return match.format(text); }
+struct Cause {
+  std::string text;
+  bool passes = false;
+};
 
-}  // namespace
-
-std::string criu_cause(const std::string& log) {
+Cause cause_of(const std::string& log) {
   std::vector<std::string> errors;
   for (const auto& line : tools::split(log, '\n'))
     if (auto error = error_of(line)) errors.push_back(std::move(*error));
   for (const auto& error : errors)
     for (const auto& meaning : kMeanings) {
       std::smatch match;
-      if (std::regex_search(error, match, std::regex(meaning.pattern))) return told(match, meaning.text);
+      if (std::regex_search(error, match, std::regex(meaning.pattern)))
+        return {match.format(meaning.text), meaning.passes};
     }
-  return errors.empty() ? "" : fmt::format("CRIU says: {}", errors.front());
+  if (errors.empty()) return {};
+  return {fmt::format("CRIU says: {}", errors.front())};
 }
+
+}  // namespace
+
+std::string criu_cause(const std::string& log) { return cause_of(log).text; }
+
+bool criu_cause_passes(const std::string& log) { return cause_of(log).passes; }
 
 }  // namespace ebb::snapshot

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -31,6 +32,7 @@ using tools::error_text;
 using tools::Failure;
 
 constexpr int kCannotStart = 127;
+constexpr char kNoDefaultConfig[] = "--no-default-config", kRestore[] = "restore";
 // So often CRIU is looked after; and so long a process may have ended before CRIU is taken to have missed it: it is
 // still at work for a moment when it has let a job go, whose processes end as they like.
 constexpr std::chrono::milliseconds kLook{250}, kPatience{3000};
@@ -147,13 +149,18 @@ Waited wait_beside_criu(pid_t criu, int descriptor, const std::function<std::opt
   }
 }
 
+bool is_restoring_criu(const std::vector<std::string>& words) {
+  const auto action = std::find(words.begin(), words.end(), kRestore);
+  return action != words.end() && action + 1 != words.end() && action[1] == kNoDefaultConfig;
+}
+
 std::vector<std::string> common_options(const std::string& action, const std::string& log) {
   // The log is read when it fails, and removed when it does not. CRIU writes each line by itself, and all that it does
   // would be thousands, half of them while the job stands still.
   const char* const wish = std::getenv("EBB_VERBOSE");
   std::vector<std::string> out = {
       action,
-      "--no-default-config",
+      kNoDefaultConfig,
       "-o",
       log,
       wish && std::string_view(wish) == "2" ? "-v4" : "-v2",

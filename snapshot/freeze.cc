@@ -149,10 +149,16 @@ HeapFreeze::~HeapFreeze() {
 }
 
 void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
-  if (pages_.processes().empty()) return;
+  pages_.set_folder(folder);
+  if (stages_.empty() && !pages_.processes().empty()) seal_known(folder, progress);
+  // Who was not paged was not held: it may have begun to be, or started processes that are.
+  for (auto fresh = started_since(); !fresh.empty(); fresh = started_since())
+    seal_together(hold(fresh, folder, progress));
+}
+
+void HeapFreeze::seal_known(const std::string& folder, const Progress& progress) {
   check_none_stopped(read_tree(root_).pids);
   pages_.wait_for_recovery();
-  pages_.set_folder(folder);
   for (const auto& process : pages_.processes()) check_same_folder(process, folder);
   statistics_.clean_us = microseconds_of([&] { write_ahead(folder, progress); });
   std::vector<PagedProcess> held;
@@ -162,11 +168,7 @@ void HeapFreeze::seal(const std::string& folder, const Progress& progress) {
     for (auto fresh = started_since(); !fresh.empty(); fresh = started_since())
       for (const auto& process : hold(fresh, folder, progress)) held.push_back(process);
   });
-  statistics_.stopped = std::chrono::steady_clock::now();
   seal_together(held);
-  // Who was not paged was not held: it may have begun to be, or started processes that are.
-  for (auto fresh = started_since(); !fresh.empty(); fresh = started_since())
-    seal_together(hold(fresh, folder, progress));
 }
 
 std::vector<PagedProcess> HeapFreeze::hold(const std::vector<PagedProcess>& processes, const std::string& folder,
@@ -177,6 +179,7 @@ std::vector<PagedProcess> HeapFreeze::hold(const std::vector<PagedProcess>& proc
 
 // Processes that hold. Afterwards they run again, but for their mapping calls.
 void HeapFreeze::seal_together(const std::vector<PagedProcess>& processes) {
+  if (!statistics_.stopped) statistics_.stopped = std::chrono::steady_clock::now();
   std::vector<PagedProcess> sealed;
   statistics_.seal_us += microseconds_of([&] {
     failure_point("stop");

@@ -37,8 +37,8 @@ class HeapFreeze {
   HeapFreeze(const HeapFreeze&) = delete;
   HeapFreeze& operator=(const HeapFreeze&) = delete;
 
-  // Has all heaps sealed with their files in `folder`; the job runs again afterwards, but its mapping calls wait.
-  // Failure with the reason: the job goes on as if nothing had been.
+  // Has all heaps sealed with their files in `folder`, those that are not yet; the job runs again afterwards, but the
+  // mapping calls of its paged processes wait. Failure with the reason: the job goes on as if nothing had been.
   void seal(const std::string& folder, const Progress& progress);
   // The folder is to be found there from now on.
   void moved_to(const std::string& folder) { pages_.set_folder(folder); }
@@ -51,6 +51,7 @@ class HeapFreeze {
 
  private:
   enum class Stage { kAsked, kSealed };  // what has to be undone: by kAbort, by kResume
+  void seal_known(const std::string& folder, const Progress& progress);
   std::vector<PagedProcess> started_since();
   void write_ahead(const std::string& folder, const Progress& progress);
   std::vector<PagedProcess> ask_for(Freeze step, const std::vector<PagedProcess>& processes, const Progress& progress);

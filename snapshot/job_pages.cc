@@ -174,7 +174,9 @@ JobPages::Found JobPages::find_below(pid_t root) {
   for (;;) {
     out.tree = read_tree(root);
     for (const auto& process : find(out.tree.pids)) out.fresh.push_back(process);
-    if (!has_pager_files(out.tree, pids()) || std::chrono::steady_clock::now() > until) return out;
+    const bool passing =
+        has_pager_files(out.tree, pids()) || std::any_of(out.tree.pids.begin(), out.tree.pids.end(), has_ended_in_part);
+    if (!passing || std::chrono::steady_clock::now() > until) return out;
     std::this_thread::sleep_for(kStartLook);
   }
 }

@@ -63,8 +63,8 @@ class JobPages {
     std::vector<PagedProcess> fresh;
   };
   // The same in the tree below `root`, until no process there has what a pager has but none that would answer, as
-  // between a fork and the start of its pager or between a vfork and its exec. Gives up after 2 s: a program may have a
-  // userfaultfd or an io_uring of its own.
+  // between a fork and the start of its pager or between a vfork and its exec, and none is half gone. Gives up after
+  // 2 s: a program may have a userfaultfd or an io_uring of its own, or have ended its first thread.
   Found find_below(pid_t root);
   const std::vector<PagedProcess>& processes() const { return processes_; }
   std::vector<pid_t> pids() const;

@@ -155,6 +155,11 @@ bool is_ending(pid_t pid) {
   return words.size() <= kFlags || (std::strtoul(words[kFlags].c_str(), nullptr, 10) & kExiting) != 0;
 }
 
+bool has_ended_in_part(pid_t pid) {
+  const std::string threads = SystemFiles().field(fmt::format("/proc/{}/status", pid), "Threads").value_or("");
+  return process_state(pid) == 'Z' && tools::parse_number(threads).value_or(0) > 1;
+}
+
 int wait_for_end(pid_t child) {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {

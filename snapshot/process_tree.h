@@ -52,6 +52,8 @@ bool has_ended(pid_t pid);
 // It does not exist, or runs nothing of its program any more, though it may have much to give back yet. Of a process or
 // a thread.
 bool is_ending(pid_t pid);
+// Its first thread has ended and others have not: for a moment when it ends, or as long as its program likes.
+bool has_ended_in_part(pid_t pid);
 
 // The words of /proc/.../stat behind the name, which may hold blanks; `folder` is that of a process or a thread. Empty
 // when it does not exist.

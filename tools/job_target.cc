@@ -11,6 +11,8 @@
 #include <optional>
 #include <vector>
 
+#include "snapshot/criu.h"
+#include "snapshot/process_tree.h"
 #include "tools/console.h"
 #include "tools/run_options.h"
 #include "tools/system_files.h"
@@ -49,15 +51,26 @@ pid_t parent_of(pid_t pid) {
   return static_cast<pid_t>(parse_number(text).value_or(0));
 }
 
-// The program that a front of ours runs: its only child, but for copies of itself that watch over a restore.
+pid_t tracer_of(pid_t pid) {
+  const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), "TracerPid").value_or("");
+  return static_cast<pid_t>(parse_number(text).value_or(0));
+}
+
+// The program that a front of ours runs: its only child, but for copies of itself that watch over a restore. Failure
+// while that is under way: whoever is there then is CRIU, or what it has made so far.
 std::optional<pid_t> program_behind(pid_t front) {
   const auto text = SystemFiles().read(fmt::format("/proc/{0}/task/{0}/children", front)).value_or("");
   const auto own_words = words_of(front);
+  std::optional<pid_t> program;
   for (const auto& word : split(text, ' ')) {
     const auto child = static_cast<pid_t>(parse_number(word).value_or(0));
-    if (child > 0 && words_of(child) != own_words) return child;
+    if (child <= 0) continue;
+    const auto words = words_of(child);
+    if (snapshot::is_restoring_criu(words) || tracer_of(child) == front)
+      throw Failure(fmt::format("process {} is only just restoring its job: try again when it runs", front));
+    if (words != own_words) program = child;
   }
-  return std::nullopt;
+  return program;
 }
 
 // "" when it is not an `ebb run`.
@@ -77,6 +90,8 @@ pid_t find_job(const std::string& word) {
     const auto pid = static_cast<pid_t>(*number);
     if (*number <= 0 || *number > INT_MAX || access(fmt::format("/proc/{}", pid).c_str(), F_OK) != 0)
       throw Failure(fmt::format("no process {}", word));
+    if (snapshot::has_ended(pid) && !snapshot::has_ended_in_part(pid))
+      throw Failure(fmt::format("process {} has ended", word));
     if (!is_front(pid, words_of(pid))) return pid;
     const auto program = program_behind(pid);
     if (!program) throw Failure(fmt::format("process {} runs no program any more", word));

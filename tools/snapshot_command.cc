@@ -33,6 +33,8 @@ namespace ebb::tools {
 namespace {
 
 constexpr char kDone[] = "done\n";  // for the library to read
+// What comes and goes in a job that runs is met by chance: so long CRIU tries again.
+constexpr std::chrono::seconds kPassingPatience{2};
 
 struct SnapshotOptions {
   std::string job, tag, wait = "created";
@@ -177,7 +179,7 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
   Fd replaced = options.replace ? catalogue.wait_for_users(options.tag) : Fd();
   auto draft = catalogue.begin(options.tag, {}, options.replace);
   draft.keep_users_out(std::move(replaced));
-  const std::string images = draft.images(), heap_folder = paged ? draft.heap().string() : "";
+  const std::string images = draft.images(), heap_folder = draft.heap();
   snapshot::check_space(images, snapshot::bytes_to_write(tree, pages));
   snapshot::HeapFreeze heaps(pages, root);
   if (paged) seal(heaps, heap_folder, root, options.tcp);
@@ -194,11 +196,11 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
     const auto frozen = snapshot::read_tree(root);
     auto job = snapshot::record_job(frozen);
     job.tcp = options.tcp;
-    job.heap = heap_folder;
+    if (!pages.processes().empty()) job.heap = heap_folder;
     for (const pid_t pid : pages.pids())
       if (const auto pids = snapshot::namespace_pids(pid); !pids.empty()) job.paged.push_back(pids.back());
     snapshot::write_job(images, job);
-    const auto files = snapshot::record_files(frozen, heap_folder);
+    const auto files = snapshot::record_files(frozen, job.heap);
     snapshot::write_files(images, files);
     snapshot::save_private_folder(root, job.temporary_directory, images);
     describe(frozen, files, &draft.manifest());
@@ -216,6 +218,11 @@ Taken freeze(const SnapshotOptions& options, const Console& console, const snaps
     }
   };
   const auto start = std::chrono::steady_clock::now();
+  request.again = [&] {
+    if (std::chrono::steady_clock::now() - start > kPassingPatience) return false;
+    seal(heaps, heap_folder, root, options.tcp);
+    return true;
+  };
   taken.criu = snapshot::dump(request);
   taken.criu_us = microseconds_since(start) - taken.publish_us;
   if (options.leave_running)

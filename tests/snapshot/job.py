@@ -65,6 +65,7 @@ def finish(code=None):
 
 
 def ebb(*arguments, **options):
+    options.setdefault("env", {"TMPDIR": ROOT, **os.environ})  # logs of CRIU that are kept for people
     return subprocess.run([EBB, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                           text=True, check=False, **options)
 
@@ -73,7 +74,7 @@ class Job:
     """A program whose standard input and output are pipes of ours; restored or copied, it gets new ones."""
 
     def __init__(self, command, **options):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+        self.process = subprocess.Popen(command, **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, **options})
         self.pid = self.process.pid
         jobs.append(self.process)
 

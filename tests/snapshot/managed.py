@@ -249,5 +249,37 @@ def starts_all_the_time():
     check_equal(program.end(), 0, "exit code after the restore")
 
 
+# As pipelines do: programs that begin to be paged and end, over and over; the last argument is where to stop.
+PIPELINE = """
+while [ ! -e "$2" ]; do
+  "$0" -c "$1" & "$0" -c "$1" | cat; wait
+done
+"""
+STAGE = """
+import hashlib
+blocks = [bytes([i % 251]) * (1 << 20) for i in range(120)]
+print(hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in blocks)).hexdigest()[:16], flush=True)
+"""
+
+
+def ends_all_the_time():
+    """No snapshot is refused because it met a process that was ending, or had begun to be paged."""
+    stop, out = os.path.join(ROOT, "stop"), os.path.join(ROOT, "out")
+    expected = subprocess.run([PYTHON, "-c", STAGE], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+    with open(out, "a", encoding="utf-8") as file:
+        program = Job([EBB, "run", "-q", "-d", "96M", "-s", f"file:{ROOT}", "--name", "pipeline", "--", "sh", "-c", PIPELINE,
+                       PYTHON, STAGE, stop], stdout=file)
+    while os.path.getsize(out) == 0:
+        pass
+    for _ in range(6):
+        program.freeze("pipeline", "--leave-running", "--replace", name="pipeline")
+    program.freeze("pipeline", "--replace", name="pipeline")
+    with open(stop, "x", encoding="utf-8"), open(out, "a", encoding="utf-8") as file:
+        check_equal(subprocess.run([EBB, "restore", "pipeline"], stdin=subprocess.DEVNULL, stdout=file, check=False).returncode, 0,
+                    "exit code after the restore")
+    with open(out, encoding="utf-8") as file:
+        check_equal(set(file.read().split()), {expected}, "what the programs say")
+
+
 job.require_criu()
-job.run_all([fits, ahead, paged, family, starts_meanwhile, paged_late, starts_all_the_time], 110)
+job.run_all([fits, ahead, paged, family, starts_meanwhile, paged_late, starts_all_the_time, ends_all_the_time], 110)

@@ -155,6 +155,10 @@ def no_such():
         done = ebb(*words)
         check_equal(done.returncode, 125, f"{words}: exit code")
         check_equal(done.stderr.count("\n"), 1, f"{words}: lines")
+    ended = Job(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    done = ebb("snapshot", str(ended.pid), "x")
+    check_equal((done.returncode, done.stderr), (125, f"ebb: error: process {ended.pid} has ended\n"), "a zombie")
 
 
 job.require_criu()

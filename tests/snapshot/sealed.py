@@ -212,6 +212,21 @@ def state(pid):
         return file.read().rsplit(")", 1)[1].split()[0]
 
 
+def while_it_is_restored():
+    """What is there of a job then is not taken for the job."""
+    sums = expected_sums(1, 2)
+    program, _ = started()
+    program.freeze("restoring")
+    front = Job([EBB, "restore", "restoring"], env={**os.environ, "EBB_TEST_STOP_POINT": "restored ones stand still"})
+    os.waitid(os.P_PID, front.pid, os.WSTOPPED)
+    done = ebb("snapshot", str(front.pid), "early")
+    check_equal(done.returncode, 125, "a snapshot while the job is restored: exit code")
+    check("restoring its job" in done.stderr, f"a snapshot while the job is restored: {done.stderr!r}")
+    os.kill(front.pid, signal.SIGCONT)
+    compare(Agent(front).look(), sums[1], "restored after that", seals=1, resumes=1)
+    check_equal(front.end(), 7, "exit code")
+
+
 def beside_others():
     """Processes that are not paged are stopped and continued with the others, and notice nothing."""
     sums = expected_sums(1, 2)
@@ -268,5 +283,5 @@ def has_ring(pid):
 
 
 job.require_criu()
-job.run_all([there_and_back, left_running, elsewhere, copies, one_cannot, criu_cannot, stopped, interrupted,
+job.run_all([there_and_back, left_running, elsewhere, copies, one_cannot, criu_cannot, stopped, interrupted, while_it_is_restored,
              beside_others, locked, own_obstacle], 60)
