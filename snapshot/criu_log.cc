@@ -39,6 +39,9 @@ constexpr Meaning kMeanings[] = {
     {R"(Zombies with threads)",
      "the first thread of a process of the job has ended and others have not, which CRIU cannot store", true},
     {R"(userfaultfd)", "the job has a userfaultfd open, which no CRIU can store", true},
+    {R"(Can't lookup mount=\d+ for fd=(\d+) path=(.+))",
+     "descriptor $1 is $2, opened outside of the job's mount namespace (its container): CRIU cannot find it. Give the "
+     "job a pipe instead: ... 2>&1 | cat >FILE"},
     {R"(Can't dump file (\d+) of that type \[(\d+)\] \((.*)\))", "descriptor $1 is $3, which CRIU cannot store"},
     {R"(Unsupported (socket|file|map|inode).*)", "CRIU does not know: $0"},
     {R"(Can't handle non-regular mapping on (\d+)'s map (\S+))",

@@ -1,5 +1,6 @@
 """What cannot be frozen or brought back: the reason is told, and the job goes on: refused.py EBB COUNTER."""
 import os
+import subprocess
 import sys
 
 import job
@@ -15,6 +16,7 @@ WITH = {
     "io_uring": "import ctypes, sys; p = (ctypes.c_char * 120)(); fd = ctypes.CDLL(None).syscall(425, 4, p); assert fd >= 0",
     "TCP connection": "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); "
                       "c = socket.create_connection(s.getsockname()); a = s.accept()",
+    "mount namespace": "import sys",
     "unix socket": "import socket, sys; a = socket.socket(fileno=int(sys.argv[1]))",
 }
 
@@ -49,6 +51,21 @@ def outside_socket():
     ours, theirs = socket.socketpair()
     refused("unix socket", str(theirs.fileno()), pass_fds=[theirs.fileno()])
     ours.close()
+
+
+def lost_mount():
+    folder = os.path.join(ROOT, "lost")
+    os.mkdir(folder)
+    done = subprocess.run(["mount", "-t", "tmpfs", "ebb-lost", folder], stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        print(f"SKIP: a file of which the mount is gone takes root: {done.stderr.strip()}")
+        return
+    try:
+        log = open(os.path.join(folder, "log"), "w", encoding="utf-8")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+    with log:
+        refused("mount namespace", stderr=log)
 
 
 GUARD = """
@@ -162,5 +179,5 @@ def no_such():
 
 
 job.require_criu()
-job.run_all([userfaultfd, io_uring, tcp, outside_socket, guard_pages, foreign_session, changed_file, missing_file, pid_in_use,
+job.run_all([userfaultfd, io_uring, tcp, outside_socket, lost_mount, guard_pages, foreign_session, changed_file, missing_file, pid_in_use,
              others_folder, no_such], 100)
