@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <climits>
 #include <csignal>
-#include <initializer_list>
 #include <optional>
 #include <vector>
 
@@ -39,12 +38,11 @@ std::vector<std::string> words_of(pid_t pid) {
   return out;
 }
 
-bool is_ours(pid_t pid, const std::vector<std::string>& words, std::initializer_list<const char*> commands) {
-  return pid != getpid() && words.size() >= 2 &&
-         std::find(commands.begin(), commands.end(), words[1]) != commands.end() && program_of(pid) == "ebb";
+// A command of ours in front of a job.
+bool is_front(pid_t pid, const std::vector<std::string>& words) {
+  return pid != getpid() && words.size() >= 2 && (words[1] == "run" || words[1] == "restore" || words[1] == "clone") &&
+         program_of(pid) == "ebb";
 }
-
-bool is_front(pid_t pid, const std::vector<std::string>& words) { return is_ours(pid, words, {"run", "restore"}); }
 
 pid_t parent_of(pid_t pid) {
   const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), "PPid").value_or("");
@@ -56,8 +54,9 @@ pid_t tracer_of(pid_t pid) {
   return static_cast<pid_t>(parse_number(text).value_or(0));
 }
 
-// The program that a front of ours runs: its only child, but for copies of itself that watch over a restore. Failure
-// while that is under way: whoever is there then is CRIU, or what it has made so far.
+// The program that a front of ours runs: its only child, but for copies of itself, which watch over a restore or are
+// the first process of a clone. Failure while it is being restored: whoever is there then is CRIU, or what it has made
+// so far.
 std::optional<pid_t> program_behind(pid_t front) {
   const auto text = SystemFiles().read(fmt::format("/proc/{0}/task/{0}/children", front)).value_or("");
   const auto own_words = words_of(front);
@@ -68,7 +67,10 @@ std::optional<pid_t> program_behind(pid_t front) {
     const auto words = words_of(child);
     if (snapshot::is_restoring_criu(words) || tracer_of(child) == front)
       throw Failure(fmt::format("process {} is only just restoring its job: try again when it runs", front));
-    if (words != own_words) program = child;
+    const auto found = words == own_words ? program_behind(child) : child;
+    if (found && program && words == own_words)
+      throw Failure(fmt::format("process {} runs several copies: give the PID of one of them", front));
+    if (!program) program = found;
   }
   return program;
 }
@@ -116,7 +118,7 @@ pid_t find_job(const std::string& word) {
 
 pid_t job_around(pid_t pid) {
   for (pid_t child = pid, parent = parent_of(pid); parent > 0; child = parent, parent = parent_of(parent))
-    if (is_ours(parent, words_of(parent), {"run", "restore", "clone"})) return child;
+    if (is_front(parent, words_of(parent))) return child;
   return pid;
 }
 

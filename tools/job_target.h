@@ -6,8 +6,8 @@
 
 namespace ebb::tools {
 
-// `word` is a PID, or the name of an `ebb run` (--name, else its command's). The PID of an `ebb run` or `ebb restore`
-// stands for the program that it runs. Failure when there is none, or more than one of that name.
+// `word` is a PID, or the name of an `ebb run` (--name, else its command's). The PID of an `ebb run`, `ebb restore`
+// or `ebb clone` stands for the program that it runs. Failure when there is none, or more than one of that name.
 pid_t find_job(const std::string& word);
 
 // The root of the job that a process belongs to: the program of the nearest `ebb run`, `ebb restore` or `ebb clone`

@@ -4,6 +4,7 @@ import os
 import re
 import select
 import signal
+import subprocess
 
 import job
 from job import PYTHON, ROOT, Job, check, check_equal, cloned, ebb, restored
@@ -94,6 +95,30 @@ def snapshot_of_copy():
         check_equal(again.end(), 11, "exit code of a copy of a copy")
 
 
+def named_by_its_front():
+    """The PID of an `ebb clone` stands for its copy, unless it has several."""
+    program, first = start("front")
+    program.freeze("front")
+    copy = cloned("front")
+    json.loads(copy.ask("copy"))
+    copy.freeze("behind")
+    again = cloned("behind")
+    check_equal(json.loads(again.ask("x"))["before"], "original;copy;", "the copy behind the command")
+    check_equal(again.end(), 11, "exit code")
+    logs = os.path.join(ROOT, "waiting")
+    os.mkfifo(os.path.join(ROOT, "never"))
+    waiting = Job(["sh", "-c", f"read line < {ROOT}/never"])
+    waiting.freeze("waiting")
+    several = Job([job.EBB, "clone", "waiting", "-n", "2", "--logs", logs], stderr=subprocess.PIPE)
+    for _ in range(2):
+        several.process.stderr.readline()  # they run
+    done = ebb("snapshot", str(several.pid), "x")
+    check_equal(done.returncode, 125, "a snapshot of several copies: exit code")
+    check("several copies" in done.stderr, f"a snapshot of several copies: {done.stderr!r}")
+    several.process.terminate()
+    several.process.wait()
+
+
 def open_folder(pid, part):
     for fd in os.listdir(f"/proc/{pid}/fd"):
         path = os.readlink(f"/proc/{pid}/fd/{fd}")
@@ -129,4 +154,4 @@ def left_behind():
 
 
 job.require_criu()
-job.run_all([in_foreground, five, snapshot_of_copy, left_behind], 100)
+job.run_all([in_foreground, five, snapshot_of_copy, named_by_its_front, left_behind], 100)
