@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -74,6 +75,15 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
   _exit(kCannotStart);
 }
 
+// A restore opens a file for each mapping that is of another file than the one before. CRIU raises the limit itself
+// where it may (CAP_SYS_RESOURCE). Restored processes get their own limits back.
+void raise_open_files() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // The PID namespace takes effect for children only, so a process stays outside to wait for the one inside.
 void enter_namespaces(const std::vector<tools::Fd>& namespaces) {
   for (const auto& space : namespaces)
@@ -123,6 +133,7 @@ pid_t start_criu(const CriuStart& start) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   std::signal(SIGCHLD, SIG_DFL);
+  raise_open_files();
   for (const int descriptor : start.descriptors) fcntl(descriptor, F_SETFD, 0);
   if (!namespaces.empty()) enter_namespaces(namespaces);
   execve(arguments[0], arguments.data(), variables.data());

@@ -185,6 +185,7 @@ ProcessTree read_tree(pid_t root) {
       tree.descriptors.push_back(std::move(held));
     }
   }
+  if (has_ended(root) && !has_ended_in_part(root)) throw Failure(fmt::format("process {} has ended", root));
   if (access(fmt::format("/proc/{}/fd", root).c_str(), R_OK) != 0)
     throw Failure(fmt::format("process {} ({}) belongs to someone else: run this as root", root, tree.command));
   return tree;

@@ -2,7 +2,8 @@
 // a file and a descriptor each. What little an old one still holds moves to the layer that is written to.
 //
 // Gathering: a page here and there that was written between two snapshots cuts an extent into pieces of different
-// files. Where there are too many the extent moves as a whole. Rules: see pager.h.
+// files, or lets the files take turns where nothing lies between. Where there are too many the extent moves as a whole.
+// Rules: see pager.h.
 #include "base/check.h"
 #include "pager/pager.h"
 
@@ -69,7 +70,8 @@ bool Pager::merge(Extent& e, const StoreEntry& from, char* buffer) {
 // What it would lose if it were gathered.
 unsigned Pager::spare_pieces(const Extent& e) {
   const PageSet files = given(e);
-  return Store::pieces(e, files) - files.runs();
+  const unsigned mappings = Store::pieces(e, files) - files.runs(), changes = Store::file_changes(e, files);
+  return changes > mappings + 1 ? changes - 1 : mappings;
 }
 
 unsigned Pager::most_pieces() {

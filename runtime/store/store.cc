@@ -328,6 +328,23 @@ unsigned Store::pieces(const Extent& e, const PageSet& pages) {
   return n;
 }
 
+unsigned Store::file_changes(const Extent& e, const PageSet& pages) {
+  PageSet starts;
+  uint16_t layer_at[kPagesPerExtent];
+  for (const StoreEntry* s = e.store; s; s = s->below)
+    (s->valid & pages).for_each_run([&](PageRun run) {
+      starts.set(run.first);
+      layer_at[run.first] = s->layer;
+    });
+  unsigned n = 0;
+  int last = -1;
+  for (unsigned i = starts.next(0); i < kPagesPerExtent; i = starts.next(i + 1)) {
+    n += layer_at[i] != last;
+    last = layer_at[i];
+  }
+  return n;
+}
+
 void Store::become_child() {
   for (Layer& layer : layers_) layer.inherited = layer.used;
   layers_inherited_ = layers_in_use_;

@@ -122,6 +122,8 @@ class Store {
   StoreEntry* sealed_entry(Extent& e) const;
   // In how many runs of one file each `pages` of the extent lie.
   static unsigned pieces(const Extent& e, const PageSet& pages);
+  // How many files follow each other along these pages, in their order; what is not in the store lies between.
+  static unsigned file_changes(const Extent& e, const PageSet& pages);
 
   // On byte-addressable tiers: `bytes` into, or from, the slots from `place` on. Errors: as TierFiles::write() and
   // read().

@@ -122,6 +122,27 @@ TEST_P(PagerMergeTest, WhatIsInTooManyPiecesIsKnown) {
   EXPECT_GE(most, 20u) << "who has few keeps them";
 }
 
+TEST_P(PagerMergeTest, FilesThatTakeTurnsAreTooManyPiecesToo) {
+  // No piece is beside another one, as between pages that were never touched, but each is of another file.
+  constexpr uint64_t kExtents = 40;
+  const AddressRange a = w.add({kExtents * kPagesPerExtent});
+  for (const uint64_t first : {0, 2}) {
+    for (uint64_t i = first; i < kExtents * kPagesPerExtent; i += 4) w.write(page(a, i), i + 1);
+    for (int n = 0; n < 3; ++n) {
+      w.k.clock.advance(2'000'000'000);
+      w.squeeze();
+    }
+    w.drain();
+    w.store.seal();
+  }
+  const unsigned most = w.pager.most_pieces();
+  EXPECT_LT(most, kPagesPerExtent);
+  Address next{};
+  while (!w.pager.gather_step(next, most, w.buffer)) w.check();
+  EXPECT_EQ(w.pager.most_pieces(), kPagesPerExtent) << "nothing is left to do";
+  for (uint64_t i = 0; i < kExtents * kPagesPerExtent; i += 2) w.expect(page(a, i), i + 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(Tiers, PagerMergeTest, testing::Values(Tier::kDisk, Tier::kMemory, Tier::kCalls));
 
 TEST(PagerMergeDiskTest, ADamagedPageStaysWhereItIsFoundOut) {
