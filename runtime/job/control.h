@@ -18,7 +18,7 @@
 namespace ebb {
 
 inline constexpr uint64_t kControlMagic = 0x31304c5254434245;  // "EBCTRL01"
-inline constexpr uint32_t kControlVersion = 6;
+inline constexpr uint32_t kControlVersion = 7;
 inline constexpr unsigned kJobSlots = 256;
 inline constexpr unsigned kJobMessages = 8;
 inline constexpr char kJobVariable[] = "EBB_JOB";
@@ -122,8 +122,9 @@ struct JobControl {
   JobSlot slot[kJobSlots] = {};
   // Bytes of `charged` whose process gave them up while others may have them still (see pager/shared.cc).
   Counter orphaned{};
-  // Forks whose child has, or has not yet, said what it borrows; and when the last one began.
-  Counter forks_begun{}, forks_done{}, forked_ns{};
+  // Forks whose child has, or has not yet, said what it borrows, of this span of time and of the one before (see
+  // pager/fork_count.h).
+  Counter forks[2] = {};
   // When some process last looked for dead ones; when `pressure` was last asked for, and by whom.
   Counter reclaimed_ns{}, pressed_ns{}, presser{};
   // Absolute path of the folder in which the snapshot's heap files are, or are to be; ends with 0.

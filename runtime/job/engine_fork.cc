@@ -50,7 +50,8 @@ bool read_tier(State& s, std::string_view spec) {
 struct Forking {
   uint64_t mask = 0;
   bool paged = false;
-  bool begun = false;  // fork_prepare holds the locks, whatever has become of the mode since
+  uint64_t begun_fork = 0;  // of Budget
+  bool begun = false;       // fork_prepare holds the locks, whatever has become of the mode since
 };
 constinit Forking g_forking;  // under fork_lock
 constinit StackHold g_stack;
@@ -119,7 +120,7 @@ void fork_prepare() {
   if (s.mode.load() == Mode::kFreeRun && s.job.attached() &&
       s.share.managed() + Bytes{to_bytes(s.share.own()).count * kChildren} > s.share.limit())
     (void)start_paging(s);
-  g_forking = {mask, s.mode.load() == Mode::kPaged, true};
+  g_forking = {.mask = mask, .paged = s.mode.load() == Mode::kPaged, .begun = true};
   if (g_forking.paged) {
     // Nothing under way, nothing out of sight: what the child inherits is complete.
     s.forker.store(static_cast<uint32_t>(raw_syscall(SYS_gettid)));
@@ -129,7 +130,7 @@ void fork_prepare() {
     while (s.park.load() != 2) futex_wait(s.park, 1);
     s.lock.lock();
     s.store.seal();
-    s.share.begin_fork(s.clock.now_ns());
+    g_forking.begun_fork = s.share.begin_fork(s.clock.now_ns());
     s.pager.share();
     s.pager.set_inherited(true);
   }
@@ -175,7 +176,7 @@ void fork_child() {
     if (g_forking.paged) {
       s.job.slot().paged.store(1);
       s.share.counters().paged_processes.fetch_add(1);
-      s.share.end_fork();
+      s.share.end_fork(g_forking.begun_fork);
       s.store.become_child();
       s.store_bytes_seen = 0;
       rebuild_after_fork(s);

@@ -7,6 +7,7 @@
 
 #include "base/units.h"
 #include "job/control.h"
+#include "pager/fork_count.h"
 
 namespace ebb {
 
@@ -94,22 +95,20 @@ class Budget {
     return {bytes >> kPageShift};
   }
   Pages lent() const { return {slot_->lent.load(std::memory_order_relaxed) >> kPageShift}; }
-  void begin_fork(uint64_t now_ns) {
-    job_->forked_ns.store(now_ns);
-    job_->forks_begun.fetch_add(1);
-  }
-  void end_fork() { job_->forks_done.fetch_add(1); }
+  // For end_fork(), by the child once it has said what it borrows.
+  uint64_t begin_fork(uint64_t now_ns) { return ForkCount(job_->forks).begin(now_ns); }
+  void end_fork(uint64_t begun) { ForkCount(job_->forks).end(begun); }
   bool has_orphans() const { return job_->orphaned.load(std::memory_order_relaxed) != 0; }
   // Releases what cannot be borrowed by anyone any more. Not while a child is being made: it has not said yet what it
-  // borrows. A child that died before it could is waited for in vain, for so long.
+  // borrows.
   void settle_orphans(uint64_t now_ns) {
-    constexpr uint64_t kForkNs = 10'000'000'000;
     if (!job_->orphaned.load()) return;
-    const uint64_t done = job_->forks_done.load();
+    const ForkCount forks(job_->forks);
+    const auto before = forks.words();
+    if (ForkCount::some_unsaid(before, now_ns)) return;
     uint64_t borrowed = 0;
     for (const JobSlot& slot : job_->slot) borrowed += slot.borrowed.load();
-    const uint64_t begun = job_->forks_begun.load();
-    if (begun != done && now_ns - job_->forked_ns.load() < kForkNs) return;
+    if (forks.words() != before) return;  // the sum may lack what a child has said meanwhile
     const uint64_t orphaned = job_->orphaned.load();
     if (orphaned > borrowed) job_->charged.fetch_sub(take(job_->orphaned, orphaned - borrowed));
   }

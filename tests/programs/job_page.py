@@ -9,7 +9,7 @@ import re
 import struct
 
 MAGIC = 0x31304C5254434245
-VERSION = 6
+VERSION = 7
 HEAD = ["budget", "charged", "peak_charged", "managed", "peak_managed", "stored", "peak_need", "peak_own_bytes",
         "pressure", "store_bytes", "peak_store_bytes"]
 COUNTERS = ["evicted_bytes", "written_bytes", "cleaned_bytes", "loaded_bytes", "returned_bytes", "zero_bytes", "faults", "stall_ns",
@@ -18,7 +18,7 @@ COUNTERS = ["evicted_bytes", "written_bytes", "cleaned_bytes", "loaded_bytes", "
 SLOTS, MESSAGES, MESSAGE_BYTES, SLOT_BYTES = 256, 8, 256, 64
 MESSAGES_AT = 16 + 8 * (len(HEAD) + len(COUNTERS))
 SLOTS_AT = (MESSAGES_AT + 4 + MESSAGES * MESSAGE_BYTES + 63) // 64 * 64
-CLEAN_AHEAD_AT = SLOTS_AT + SLOTS * SLOT_BYTES + 56 + 1024 + SLOTS * 56 + 8
+CLEAN_AHEAD_AT = SLOTS_AT + SLOTS * SLOT_BYTES + 48 + 1024 + SLOTS * 56 + 8
 SIZE = (CLEAN_AHEAD_AT + 8 + 63) // 64 * 64
 
 

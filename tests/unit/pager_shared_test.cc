@@ -71,10 +71,28 @@ TEST_P(PagerSharedTest, AParentWritesAndItsOldPageStaysCharged) {
   w.budget.settle_orphans(w.k.clock.now_ns());
   EXPECT_EQ(w.charged(), 2024u) << "nobody borrows the others";
   w.control->slot[9].borrowed.store(0);
-  w.budget.begin_fork(w.k.clock.now_ns());
+  const uint64_t begun = w.budget.begin_fork(w.k.clock.now_ns());
   w.budget.settle_orphans(w.k.clock.now_ns());
   EXPECT_EQ(w.charged(), 2024u) << "a child that was just made has not said yet what it borrows";
-  w.budget.end_fork();
+  w.budget.end_fork(begun);
+  w.budget.settle_orphans(w.k.clock.now_ns());
+  EXPECT_EQ(w.charged(), 1024u);
+}
+
+TEST_P(PagerSharedTest, AChildThatWasKilledBeforeItSaidAnythingIsNotWaitedForForEver) {
+  const AddressRange a = w.add({1024});
+  w.write_all(a, 1);
+  w.drain();
+  w.budget.begin_fork(w.k.clock.now_ns());  // and never ends
+  w.pager.share();
+  w.k.pages.share(a);
+  w.write_all(a, 5000);
+  w.budget.settle_orphans(w.k.clock.now_ns());
+  EXPECT_EQ(w.charged(), 2048u);
+  for (int n = 0; n < 12; ++n) {  // others are made all the time
+    w.k.clock.advance(uint64_t{2'000'000'000});
+    w.budget.end_fork(w.budget.begin_fork(w.k.clock.now_ns()));
+  }
   w.budget.settle_orphans(w.k.clock.now_ns());
   EXPECT_EQ(w.charged(), 1024u);
 }

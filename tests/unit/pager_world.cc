@@ -240,7 +240,7 @@ void PagerWorld::take_back() {
 void PagerWorld::become_child() {
   drain(true);
   store.seal();
-  budget.begin_fork(k.clock.now_ns());
+  const uint64_t begun = budget.begin_fork(k.clock.now_ns());
   pager.share();
   const Bytes held{control->slot[child_].charged.load()};
   // The parent lives on elsewhere, and holds what it has lent.
@@ -255,7 +255,7 @@ void PagerWorld::become_child() {
   slots = k.pages.map(Bytes{slots.size()});
   budget.attach(*control, control->slot[++child_]);
   pager.recount();
-  budget.end_fork();
+  budget.end_fork(begun);
   EXPECT_TRUE(k.pages.arm_limbo(slots).ok());
   EXPECT_TRUE(pager.open(slots, io()).ok());
   EXPECT_FALSE(pager.rearm(kAllAddresses));
