@@ -156,9 +156,7 @@ class Ends {
 std::optional<pid_t> killed_while_held(pid_t root) {
   if (process_state(root) == '\0') return std::nullopt;
   for (const pid_t pid : read_tree(root).pids)
-    if (process_state(pid) == 'Z' &&
-        tools::SystemFiles().field(fmt::format("/proc/{}/status", pid), "TracerPid").value_or("0") != "0")
-      return pid;
+    if (process_state(pid) == 'Z' && tracer_of(pid) != 0) return pid;
   return std::nullopt;
 }
 

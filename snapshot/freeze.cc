@@ -164,7 +164,7 @@ void HeapFreeze::seal_known(const std::string& folder, const Progress& progress)
   std::vector<PagedProcess> held;
   statistics_.hold_us = microseconds_of([&] {
     // Until all hold, they may start processes that are paged, too.
-    held = ask_for(Freeze::kHold, std::vector(pages_.processes()), progress);
+    held = ask_for(Freeze::kHold, pages_.processes(), progress);
     for (auto fresh = started_since(); !fresh.empty(); fresh = started_since())
       for (const auto& process : hold(fresh, folder, progress)) held.push_back(process);
   });
@@ -201,7 +201,7 @@ void HeapFreeze::write_ahead(const std::string& folder, const Progress& progress
   constexpr Bytes kLittle{uint64_t{64} << 20};
   constexpr unsigned kMostRounds = 4;
   for (unsigned round = 0; round < kMostRounds; ++round) {
-    ask_for(Freeze::kClean, std::vector(pages_.processes()), progress);
+    ask_for(Freeze::kClean, pages_.processes(), progress);
     if (copy_layers(pages_.processes(), folder, progress, &originals_) <= kLittle) break;
   }
 }
@@ -211,8 +211,8 @@ void HeapFreeze::resume() {
   statistics_.resume_us = microseconds_of([&] { resume_sealed(); });
 }
 
-// Those that have not ended, which is what all steps return.
-std::vector<PagedProcess> HeapFreeze::ask_for(Freeze step, const std::vector<PagedProcess>& processes,
+// Those that have not ended, which is what all steps return. Copies of the list: `pages_` drops those that have.
+std::vector<PagedProcess> HeapFreeze::ask_for(Freeze step, std::vector<PagedProcess> processes,
                                               const Progress& progress) {
   const auto look = [&] {
     Bytes done{}, todo{};
@@ -226,7 +226,7 @@ std::vector<PagedProcess> HeapFreeze::ask_for(Freeze step, const std::vector<Pag
   return ask_all(step, processes, look);
 }
 
-std::vector<PagedProcess> HeapFreeze::ask_all(Freeze step, const std::vector<PagedProcess>& processes,
+std::vector<PagedProcess> HeapFreeze::ask_all(Freeze step, std::vector<PagedProcess> processes,
                                               const std::function<void()>& look) {
   for (const auto& process : processes) {
     failure_point("ask");

@@ -54,8 +54,8 @@ class HeapFreeze {
   void seal_known(const std::string& folder, const Progress& progress);
   std::vector<PagedProcess> started_since();
   void write_ahead(const std::string& folder, const Progress& progress);
-  std::vector<PagedProcess> ask_for(Freeze step, const std::vector<PagedProcess>& processes, const Progress& progress);
-  std::vector<PagedProcess> ask_all(Freeze step, const std::vector<PagedProcess>& processes,
+  std::vector<PagedProcess> ask_for(Freeze step, std::vector<PagedProcess> processes, const Progress& progress);
+  std::vector<PagedProcess> ask_all(Freeze step, std::vector<PagedProcess> processes,
                                     const std::function<void()>& look = {});
   std::vector<PagedProcess> hold(const std::vector<PagedProcess>& processes, const std::string& folder,
                                  const Progress& progress);

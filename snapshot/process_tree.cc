@@ -143,6 +143,11 @@ std::vector<std::string> stat_words(const std::string& folder) {
   return tools::split(text.substr(std::min(text.rfind(')') + 1, text.size())), ' ');
 }
 
+pid_t tracer_of(pid_t pid) {
+  const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), "TracerPid").value_or("");
+  return static_cast<pid_t>(tools::parse_number(text).value_or(0));
+}
+
 bool has_ended(pid_t pid) {
   const char state = process_state(pid);
   return state == '\0' || state == 'Z' || state == 'X';
@@ -156,8 +161,9 @@ bool is_ending(pid_t pid) {
 }
 
 bool has_ended_in_part(pid_t pid) {
+  if (process_state(pid) != 'Z') return false;
   const std::string threads = SystemFiles().field(fmt::format("/proc/{}/status", pid), "Threads").value_or("");
-  return process_state(pid) == 'Z' && tools::parse_number(threads).value_or(0) > 1;
+  return tools::parse_number(threads).value_or(0) > 1;
 }
 
 int wait_for_end(pid_t child) {
@@ -246,8 +252,7 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<
     }
   const SystemFiles files;
   for (const pid_t pid : tree.pids) {
-    const std::string tracer = files.field(fmt::format("/proc/{}/status", pid), "TracerPid").value_or("0");
-    if (tracer != "0")
+    if (const pid_t tracer = tracer_of(pid); tracer != 0)
       return fmt::format("process {} ({}) is traced by process {}: detach the debugger", pid, process_name(pid),
                          tracer);
     if (has_foreign_session(pid))

@@ -47,6 +47,8 @@ std::string known_obstacle(const ProcessTree& tree, bool tcp, const std::vector<
 
 // 'R', 'S', 'T', 'Z' ... of a process or thread as /proc has it; 0 when it does not exist.
 char process_state(pid_t pid);
+// Who traces it; 0: nobody, or it does not exist.
+pid_t tracer_of(pid_t pid);
 // It does not exist, or nothing of it is left but what its parent may ask for.
 bool has_ended(pid_t pid);
 // It does not exist, or runs nothing of its program any more, though it may have much to give back yet. Of a process or

@@ -49,11 +49,6 @@ pid_t parent_of(pid_t pid) {
   return static_cast<pid_t>(parse_number(text).value_or(0));
 }
 
-pid_t tracer_of(pid_t pid) {
-  const std::string text = SystemFiles().field(fmt::format("/proc/{}/status", pid), "TracerPid").value_or("");
-  return static_cast<pid_t>(parse_number(text).value_or(0));
-}
-
 // The program that a front of ours runs: its only child, but for copies of itself, which watch over a restore or are
 // the first process of a clone. Failure while it is being restored: whoever is there then is CRIU, or what it has made
 // so far.
@@ -65,7 +60,7 @@ std::optional<pid_t> program_behind(pid_t front) {
     const auto child = static_cast<pid_t>(parse_number(word).value_or(0));
     if (child <= 0) continue;
     const auto words = words_of(child);
-    if (snapshot::is_restoring_criu(words) || tracer_of(child) == front)
+    if (snapshot::is_restoring_criu(words) || snapshot::tracer_of(child) == front)
       throw Failure(fmt::format("process {} is only just restoring its job: try again when it runs", front));
     const auto found = words == own_words ? program_behind(child) : child;
     if (found && program && words == own_words)
@@ -92,8 +87,6 @@ pid_t find_job(const std::string& word) {
     const auto pid = static_cast<pid_t>(*number);
     if (*number <= 0 || *number > INT_MAX || access(fmt::format("/proc/{}", pid).c_str(), F_OK) != 0)
       throw Failure(fmt::format("no process {}", word));
-    if (snapshot::has_ended(pid) && !snapshot::has_ended_in_part(pid))
-      throw Failure(fmt::format("process {} has ended", word));
     if (!is_front(pid, words_of(pid))) return pid;
     const auto program = program_behind(pid);
     if (!program) throw Failure(fmt::format("process {} runs no program any more", word));

@@ -14,6 +14,13 @@
 namespace ebb::snapshot {
 namespace {
 
+// Its parent has not asked for its end yet.
+void kill_unasked(pid_t child) {
+  kill(child, SIGKILL);
+  siginfo_t info;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+}
+
 TEST(ProcessTreeTest, WhatIsEndingIsTold) {
   EXPECT_FALSE(is_ending(getpid()));
   const pid_t child = fork();
@@ -22,9 +29,7 @@ TEST(ProcessTreeTest, WhatIsEndingIsTold) {
     _exit(0);
   }
   EXPECT_FALSE(is_ending(child));
-  kill(child, SIGKILL);
-  siginfo_t info;
-  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  ASSERT_NO_FATAL_FAILURE(kill_unasked(child));
   EXPECT_TRUE(is_ending(child));
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
   EXPECT_TRUE(is_ending(child));
@@ -39,9 +44,7 @@ TEST(ProcessTreeTest, WhatHasEndedInPartIsTold) {
   }
   while (!has_ended(child)) std::this_thread::yield();
   EXPECT_TRUE(has_ended_in_part(child));
-  kill(child, SIGKILL);
-  siginfo_t info;
-  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  ASSERT_NO_FATAL_FAILURE(kill_unasked(child));
   EXPECT_FALSE(has_ended_in_part(child));
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
 }
